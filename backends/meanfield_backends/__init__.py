@@ -1,0 +1,1 @@
+"""Solver backends, one a file; each is found through its entry point."""

@@ -1,0 +1,51 @@
+"""meanfield-opt: find and prove global optima of problems over measures."""
+
+from . import errors, problems
+from .activation import Activation
+from .backend import Backend, SolveOptions, backends, solve
+from .certificate import Certificate, certify
+from .checker.verify import VerifiedBound, verify
+from .errors import CertificateError, InputError, MeanFieldError, RefusalError, SolveError, UnknownNameError
+from .geometry import DenseGeometry, DiagonalPlusLowRank, FactorGeometry, Geometry
+from .loss import Loss
+from .measure import Measure
+from .plugins import activation, loss, register_activation, register_loss
+from .problem import KnownAnswer, MeanFieldProblem, TwoLayerProblem
+from .solution import Solution, Status
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Activation",
+    "Backend",
+    "Certificate",
+    "CertificateError",
+    "DenseGeometry",
+    "DiagonalPlusLowRank",
+    "FactorGeometry",
+    "Geometry",
+    "InputError",
+    "KnownAnswer",
+    "Loss",
+    "MeanFieldError",
+    "MeanFieldProblem",
+    "Measure",
+    "RefusalError",
+    "Solution",
+    "SolveError",
+    "SolveOptions",
+    "Status",
+    "TwoLayerProblem",
+    "UnknownNameError",
+    "VerifiedBound",
+    "activation",
+    "backends",
+    "certify",
+    "errors",
+    "loss",
+    "problems",
+    "register_activation",
+    "register_loss",
+    "solve",
+    "verify",
+]

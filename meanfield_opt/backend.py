@@ -1,0 +1,114 @@
+"""What a solver backend is, and ``solve``."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import InputError, RefusalError
+from .measure import Measure
+from .plugins import Registry
+from .problem import MeanFieldProblem
+from .solution import Solution
+from .validate import integer, nonnegative, positive
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a progress hook receives: all numbers are floating-point estimates, none is a certificate."""
+
+    stage: str
+    iteration: int
+    energy: float
+    lower_estimate: float
+    seconds: float
+    atoms: int
+
+
+@dataclass(frozen=True)
+class SolveOptions:
+    """Options every backend understands. ``extra`` holds backend-specific ones, checked by the backend."""
+
+    tolerance: float = 1e-6
+    time_limit: float = math.inf
+    max_iterations: int | None = None
+    seed: int = 0
+    start: Measure | None = None
+    progress: Callable[[Progress], None] | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 < nonnegative(self.tolerance, "tolerance") < 1:
+            raise InputError(f"tolerance must lie in (0, 1), not {self.tolerance!r}.")
+        if self.time_limit != math.inf:
+            positive(self.time_limit, "time_limit")
+        if self.max_iterations is not None:
+            integer(self.max_iterations, "max_iterations", least=1)
+        integer(self.seed, "seed", least=0)
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether a backend can run here, found out without importing the solver: version if installed, else the reason."""
+
+    installed: bool
+    version: str | None = None
+    reason: str | None = None
+
+
+class Backend(ABC):
+    """A solver. Stateless; finds and fails loudly; certifies nothing."""
+
+    name: str
+    #: in one sentence: what it does and for which problems
+    summary: str
+
+    @abstractmethod
+    def availability(self) -> Availability:
+        """Installed or not, and why not; must not import the solver."""
+
+    @abstractmethod
+    def refusal(self, problem: MeanFieldProblem) -> str | None:
+        """None if the backend takes the problem; otherwise the reason why not, as a sentence."""
+
+    @abstractmethod
+    def solve(self, problem: MeanFieldProblem, options: SolveOptions) -> Solution:
+        """Solve; raise SolveError, LicenseError or MissingDependencyError rather than return nothing."""
+
+
+BACKENDS: Registry[Backend] = Registry("meanfield_opt.backends", "backend", lambda item: isinstance(item, Backend))
+
+
+def backends() -> list[str]:
+    """Names of all registered backends; imports none of them."""
+    return BACKENDS.names()
+
+
+def solve(
+    problem: MeanFieldProblem,
+    backend: str | Backend = "column_generation",
+    *,
+    tolerance: float = 1e-6,
+    time_limit: float = math.inf,
+    max_iterations: int | None = None,
+    seed: int = 0,
+    start: Measure | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    **extra: Any,
+) -> Solution:
+    """Solve ``problem`` with a named backend; raises on failure, and never falls back on another solver.
+
+    tolerance: relative duality gap aimed at. time_limit: seconds. start: a measure to start from.
+    progress: called now and then with a ``Progress``. extra: options of that backend.
+    """
+    if not isinstance(problem, MeanFieldProblem):
+        raise InputError(f"solve needs a MeanFieldProblem, not {type(problem).__name__}.")
+    chosen = backend if isinstance(backend, Backend) else BACKENDS.get(backend)
+    reason = chosen.refusal(problem)
+    if reason is not None:
+        raise RefusalError(f"backend {chosen.name!r} refuses {problem.name}: {reason}")
+    options = SolveOptions(tolerance, time_limit, max_iterations, seed, start, progress, dict(extra))
+    return chosen.solve(problem, options)

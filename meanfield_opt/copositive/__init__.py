@@ -1,0 +1,1 @@
+"""Copositive matrices and programs, every answer with a proof or a witness."""

@@ -1,0 +1,1 @@
+"""From problems to conic programs and back."""

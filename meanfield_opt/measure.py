@@ -1,0 +1,81 @@
+"""Positive measures over preactivation patterns: the primal unknown of every problem."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError
+from .validate import real_array
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Measure:
+    """rho = sum_j masses_j delta(atoms_j).
+
+    atoms: (J, P) preactivation patterns, one a row.
+    masses: (J,) nonnegative.
+    neurons: (J, r) weights theta that realise the atoms in the problem's geometry, where known.
+    readout: (d_Y, J) output weights w of one unit of mass at each atom, where known: F = sum_j m_j w_j phi(h_j)^T.
+    """
+
+    atoms: Array
+    masses: Array
+    neurons: Array | None = None
+    readout: Array | None = None
+
+    def __post_init__(self) -> None:
+        atoms = np.asarray(self.atoms, dtype=np.float64)
+        if atoms.ndim != 2:
+            raise InputError(f"atoms must be (J, P), one pattern a row; their shape is {atoms.shape}.")
+        masses = np.asarray(self.masses, dtype=np.float64)
+        if masses.shape != (atoms.shape[0],):
+            raise InputError(f"masses must be (J,) = ({atoms.shape[0]},); their shape is {masses.shape}.")
+        if atoms.size:
+            if not np.isfinite(atoms).all():
+                raise InputError("atoms contain NaN or infinity.")
+            real_array(masses, "masses")
+            if (masses < 0).any():
+                raise InputError("masses must be nonnegative: a measure here is positive.")
+        object.__setattr__(self, "atoms", atoms)
+        object.__setattr__(self, "masses", masses)
+        for name, axis in (("neurons", 0), ("readout", 1)):
+            extra = getattr(self, name)
+            if extra is None:
+                continue
+            extra = np.asarray(extra, dtype=np.float64)
+            if extra.ndim != 2 or extra.shape[axis] != masses.size or not np.isfinite(extra).all():
+                raise InputError(f"{name} must be a finite 2-d array with {masses.size} entries on axis {axis}.")
+            object.__setattr__(self, name, extra)
+
+    @staticmethod
+    def zero(n_samples: int) -> Measure:
+        """The zero measure over P samples."""
+        return Measure(np.zeros((0, n_samples)), np.zeros(0))
+
+    @property
+    def n_atoms(self) -> int:
+        """J."""
+        return int(self.masses.size)
+
+    @property
+    def total_mass(self) -> float:
+        """int d rho."""
+        return float(self.masses.sum())
+
+    def take(self, keep: NDArray[np.intp] | NDArray[np.bool_]) -> Measure:
+        """The restriction to some atoms."""
+        return Measure(
+            self.atoms[keep],
+            self.masses[keep],
+            None if self.neurons is None else self.neurons[keep],
+            None if self.readout is None else self.readout[:, keep],
+        )
+
+    def support(self) -> Measure:
+        """The restriction to atoms of positive mass."""
+        return self.take(self.masses > 0)

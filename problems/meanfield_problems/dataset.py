@@ -1,0 +1,60 @@
+"""Any data given as arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from meanfield_opt.activation import Activation
+from meanfield_opt.errors import InputError
+from meanfield_opt.geometry import FactorGeometry, features_with_bias
+from meanfield_opt.loss import Loss
+from meanfield_opt.plugins import activation as find_activation
+from meanfield_opt.plugins import loss as find_loss
+from meanfield_opt.problem import TwoLayerProblem, check_penalty_product
+from meanfield_opt.validate import positive, real_array
+
+
+def dataset(
+    X: ArrayLike,
+    Y: ArrayLike,
+    *,
+    activation: str | Activation = "relu",
+    loss: str | Loss = "squared",
+    lambda1: float = 0.01,
+    lambda2: float = 0.01,
+    bias: bool = True,
+    width: float | None = None,
+    name: str = "dataset",
+) -> TwoLayerProblem:
+    """The training problem on samples X (P, d_X) in rows, as in scikit-learn, and targets Y (P, d_Y) or (P,).
+
+    bias adds a regularised bias to the hidden layer. Raises InputError for bad shapes, NaN, constant labels, ...
+    """
+    x = real_array(X, "X", ndim=(1, 2))
+    x = x[:, None] if x.ndim == 1 else x
+    y = real_array(Y, "Y", ndim=(1, 2))
+    y = y[:, None] if y.ndim == 1 else y
+    if x.shape[0] != y.shape[0]:
+        raise InputError(f"X has {x.shape[0]} samples and Y has {y.shape[0]}; they must agree.")
+    if x.shape[0] < 2:
+        raise InputError("a dataset needs at least 2 samples.")
+    if (np.ptp(y, axis=0) == 0).any():
+        column = int(np.flatnonzero(np.ptp(y, axis=0) == 0)[0])
+        raise InputError(f"target column {column} of Y is constant; there is nothing to learn from it.")
+    positive(lambda1, "lambda1")
+    positive(lambda2, "lambda2")
+    check_penalty_product(lambda1, lambda2)
+    features = features_with_bias(x, bias=bias)
+    if not features.any():
+        raise InputError("all inputs are zero and there is no bias; no network can respond to them.")
+    return TwoLayerProblem(
+        find_activation(activation),
+        find_loss(loss),
+        FactorGeometry(features),
+        y.T.copy(),
+        lambda1,
+        lambda2,
+        width,
+        name,
+    )
