@@ -9,6 +9,7 @@ from .errors import CertificateError, InputError, MeanFieldError, RefusalError, 
 from .geometry import DenseGeometry, DiagonalPlusLowRank, FactorGeometry, Geometry
 from .loss import Loss
 from .measure import Measure
+from .pattern import Pattern, patterns
 from .plugins import activation, loss, register_activation, register_loss
 from .problem import KnownAnswer, MeanFieldProblem, TwoLayerProblem
 from .solution import Solution, Status
@@ -30,6 +31,7 @@ __all__ = [
     "MeanFieldError",
     "MeanFieldProblem",
     "Measure",
+    "Pattern",
     "RefusalError",
     "Solution",
     "SolveError",
@@ -43,6 +45,7 @@ __all__ = [
     "certify",
     "errors",
     "loss",
+    "patterns",
     "problems",
     "register_activation",
     "register_loss",

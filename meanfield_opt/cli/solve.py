@@ -1,0 +1,160 @@
+"""meanfield-opt solve: solve, certify, read off, show."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ..backend import Progress, solve
+from ..certificate import Certificate, certify
+from ..errors import InputError
+from ..pattern import Pattern, patterns
+from ..problem import MeanFieldProblem, TwoLayerProblem
+from ..solution import Solution
+from ..validate import positive
+from . import tables
+from .problem_arguments import add_problem_arguments, build_problem
+
+
+def add_commands(commands: Any) -> None:
+    """Register ``solve``."""
+    parser = commands.add_parser("solve", help="solve a problem and certify the result")
+    add_problem_arguments(parser)
+    add_solve_arguments(parser)
+    parser.add_argument("--json", metavar="FILE", help="write the result as JSON (- for standard output)")
+    parser.add_argument("--certificate", metavar="FILE", help="write the certificate file")
+    parser.add_argument("--plot", metavar="FILE", help="write a figure (png, pdf or svg)")
+    parser.set_defaults(run=run)
+
+
+def add_solve_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of solving and certifying, shared with other commands."""
+    add = parser.add_argument_group("solving and certifying").add_argument
+    add("--backend", default="column_generation", help="see 'meanfield-opt backends'")
+    add("--tolerance", type=float, default=1e-8, help="relative gap the solver aims at")
+    add("--time-limit", type=float, default=30.0, help="seconds for the solver")
+    add("--proof-time", type=float, default=20.0, help="seconds for the proof")
+    add("--engine", default="auto", help="proof engine by name")
+    add("--gap", type=float, default=None, help="exit with 1 unless this relative gap is proved")
+    add("--seed", type=int, default=0, help="seed of the solver")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """The command."""
+    _check_outputs(arguments)
+    problem = build_problem(arguments)
+    history: list[Progress] = []
+    started = time.perf_counter()
+    solution, certificate = solve_and_certify(problem, arguments, history)
+    seconds = time.perf_counter() - started
+    found = patterns(problem, solution) if isinstance(problem, TwoLayerProblem) else []
+    score = _parallelism(solution)
+    to_stdout = arguments.json == "-"
+    if not to_stdout:
+        tables.show_result(problem, solution, certificate, found, score, seconds)
+    if arguments.json:
+        text = json.dumps(as_json(problem, solution, certificate, found, score, seconds), indent=1, allow_nan=False)
+        print(text) if to_stdout else Path(arguments.json).write_text(text + "\n")
+    if arguments.certificate:
+        certificate.save(arguments.certificate)
+    if arguments.plot:
+        from ..report.figure import save_figure
+
+        save_figure(arguments.plot, solution, certificate, found, history)
+    if arguments.gap is not None and not (
+        certificate.verdict == "proved" and certificate.relative_gap <= arguments.gap
+    ):
+        print(
+            f"meanfield-opt: the gap {arguments.gap:g} was not certified ({certificate.verdict}, "
+            f"{certificate.relative_gap:.3g}).",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+def solve_and_certify(
+    problem: MeanFieldProblem, arguments: argparse.Namespace, history: list[Progress]
+) -> tuple[Solution, Certificate]:
+    """Solve and certify under the common options, with a progress display where there is a terminal."""
+    positive(arguments.proof_time, "--proof-time")
+    with tables.live_display() as display:
+
+        def hook(event: Progress) -> None:
+            history.append(event)
+            display(
+                f"{event.stage} {event.iteration}: energy {event.energy:.9g}, {event.atoms} atoms, {event.seconds:.1f} s"
+            )
+
+        solution = solve(
+            problem,
+            arguments.backend,
+            tolerance=arguments.tolerance,
+            time_limit=arguments.time_limit,
+            seed=arguments.seed,
+            progress=hook,
+        )
+        display(f"energy {solution.energy:.9g}; proving ...")
+        certificate = certify(
+            problem,
+            solution,
+            engine=arguments.engine,
+            time_limit=arguments.proof_time,
+            progress=lambda up, low, n: display(f"proving: supremum in [{low:.9g}, {up:.9g}], {n} open nodes"),
+        )
+    return solution, certificate
+
+
+def as_json(
+    problem: MeanFieldProblem,
+    solution: Solution,
+    certificate: Certificate,
+    found: list[Pattern],
+    score: float | None,
+    seconds: float,
+) -> dict[str, Any]:
+    """The result in JSON values (contract keys)."""
+    return {
+        "energy": solution.energy,
+        "lower_bound": certificate.lower_bound,
+        "upper_bound": certificate.upper_bound,
+        "relative_gap": certificate.relative_gap,
+        "verdict": certificate.verdict,
+        "proof": certificate.proof,
+        "parallelism_score": score,
+        "patterns": [vars(p) for p in found],
+        "backend": solution.backend,
+        "status": solution.status.value,
+        "seconds": seconds,
+        "known_energy": None if problem.known is None else problem.known.energy,
+        "problem": problem.describe(),
+    }
+
+
+def _parallelism(solution: Solution) -> float | None:
+    """PS of the hidden representation, or None where it is not defined (one label, a missing class, ...)."""
+    from ..metrics import parallelism_score
+
+    if not isinstance(solution.problem, TwoLayerProblem) or solution.measure.n_atoms == 0:
+        return None
+    try:
+        return float(parallelism_score(features=solution.features, labels=solution.problem.targets))
+    except InputError:
+        return None
+
+
+def _check_outputs(arguments: argparse.Namespace) -> None:
+    """Refuse output files that cannot be written before any work is done."""
+    for option in ("json", "certificate", "plot"):
+        value = getattr(arguments, option)
+        if not value or value == "-":
+            continue
+        path = Path(value)
+        if path.is_dir() or not path.resolve().parent.is_dir():
+            raise InputError(f"--{option} {value}: no file can be written there; give a file in an existing folder.")
+        if option == "plot" and path.suffix.lower() not in (".png", ".pdf", ".svg"):
+            raise InputError(f"--plot {value}: figures end in .png, .pdf or .svg.")

@@ -1,0 +1,97 @@
+"""Support patterns read off a solution: atoms merged on common rays and fitted by h = beta 1 + gamma v_i."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError
+from .measure import Measure
+from .problem import MeanFieldProblem, TwoLayerProblem
+from .solution import Solution
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """One support pattern h ~ beta 1 + gamma v_i, v_i = row ``latent`` of Y (the published form is alpha (1 +- v_i)).
+
+    sign: +1 or -1, the sign of gamma (0 for a constant pattern). mass: of the merged atom. residual: |h - fit| / |h|.
+    """
+
+    latent: int
+    sign: int
+    beta: float
+    gamma: float
+    mass: float
+    residual: float
+
+
+def merge_rays(problem: TwoLayerProblem, measure: Measure, angle: float = 1e-4) -> Measure:
+    """Merge atoms that agree up to ``angle`` (relative distance), along whole rays if the activation is homogeneous.
+
+    Mass moves along a ray with its kernel: m phi(h) phi(h)^T is unchanged when h is scaled by t and m by t^(-2k), k the
+    degree. Rays are reported at unit peak response, max_p |phi(h_p)| = 1, so that masses compare.
+    """
+    measure = measure.support()
+    atoms, masses = measure.atoms.copy(), measure.masses.copy()
+    degree = problem.activation.degree
+    if degree is not None and degree > 0 and measure.n_atoms:
+        peak = np.abs(problem.features(atoms)).max(axis=1)
+        alive = peak > 0
+        atoms, masses, peak = atoms[alive], masses[alive], peak[alive]
+        atoms = atoms / (peak ** (1.0 / degree))[:, None]
+        masses = masses * peak**2
+    order = np.argsort(-masses, kind="stable")
+    groups: list[list[int]] = []
+    heads: list[Array] = []
+    for j in order:
+        h = atoms[j]
+        for members, head in zip(groups, heads):
+            if np.linalg.norm(h - head) <= angle * np.linalg.norm(head):
+                members.append(int(j))
+                break
+        else:
+            groups.append([int(j)])
+            heads.append(h)
+    merged = np.array([masses[g] @ atoms[g] / masses[g].sum() for g in groups]).reshape(len(groups), atoms.shape[1])
+    return Measure(merged, np.array([masses[g].sum() for g in groups]))
+
+
+def fit(h: Array, targets: Array) -> tuple[int, float, float, float]:
+    """(latent, beta, gamma, residual) of the best least-squares fit h ~ beta 1 + gamma v_i over the rows of Y."""
+    norm = float(np.linalg.norm(h))
+    best = (0, 0.0, 0.0, np.inf)
+    for i, v in enumerate(targets):
+        centred = v - v.mean()
+        size = float(centred @ centred)
+        gamma = float(h @ centred) / size if size > 0 else 0.0
+        beta = float(h.mean()) - gamma * float(v.mean())
+        residual = float(np.linalg.norm(h - beta - gamma * v)) / norm if norm > 0 else 0.0
+        if residual < best[3]:
+            best = (i, beta, gamma, residual)
+    return best
+
+
+def patterns(problem: MeanFieldProblem, solution: Solution | Measure, *, angle: float = 1e-4) -> list[Pattern]:
+    """The support of a solution as patterns beta 1 + gamma v_i, heaviest first.
+
+    Real data need not follow the form: ``residual`` says how far each pattern is from it.
+    """
+    if not isinstance(problem, TwoLayerProblem):
+        raise InputError(f"patterns are read off two-layer problems, not {type(problem).__name__}.")
+    measure = solution.measure if isinstance(solution, Solution) else solution
+    if measure.atoms.shape[1] != problem.n_samples:
+        raise InputError(
+            f"the measure has {measure.atoms.shape[1]} samples a pattern, the problem {problem.n_samples}."
+        )
+    merged = merge_rays(problem, measure, angle)
+    found = []
+    for h, mass in zip(merged.atoms, merged.masses):
+        latent, beta, gamma, residual = fit(h, problem.targets)
+        flat = abs(gamma) <= 1e-12 * max(abs(beta), 1e-300)
+        found.append(Pattern(latent, 0 if flat else int(np.sign(gamma)), beta, gamma, float(mass), residual))
+    return sorted(found, key=lambda p: (-p.mass, p.latent, -p.sign))
