@@ -17,6 +17,7 @@ from ..problem import MeanFieldProblem, TwoLayerProblem
 from .bounds import lower_from_proof, network_energy_upper
 from .document import decode_array, decode_float, read_document, recipe_of
 from .norm import norm_sigma
+from .symmetric import replay_hypercube
 
 Array = NDArray[np.float64]
 
@@ -24,6 +25,7 @@ Array = NDArray[np.float64]
 Replay = Callable[[TwoLayerProblem, Array, float, dict[str, Any]], float]
 REPLAYS: dict[str, Replay] = {
     "norm": lambda problem, dual, claimed, artefact: norm_sigma(problem, dual),
+    "hypercube": replay_hypercube,
 }
 
 
