@@ -1,6 +1,6 @@
 """meanfield-opt: find and prove global optima of problems over measures."""
 
-from . import errors, problems
+from . import errors, metrics, problems
 from .activation import Activation
 from .backend import Backend, SolveOptions, backends, solve
 from .certificate import Certificate, certify
@@ -13,6 +13,7 @@ from .pattern import Pattern, patterns
 from .plugins import activation, loss, register_activation, register_loss
 from .problem import KnownAnswer, MeanFieldProblem, TwoLayerProblem
 from .solution import Solution, Status
+from .validation.networks import from_torch
 
 __version__ = "0.1.0"
 
@@ -44,7 +45,9 @@ __all__ = [
     "backends",
     "certify",
     "errors",
+    "from_torch",
     "loss",
+    "metrics",
     "patterns",
     "problems",
     "register_activation",

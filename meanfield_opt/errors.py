@@ -56,3 +56,7 @@ class CertificateError(MeanFieldError):
     """A certificate is corrupt, belongs to another problem, or does not prove what it claims."""
 
     exit_code = 3
+
+
+class UndefinedMetricError(InputError):
+    """A representation metric has no value for this input (too few labels or conditions, a zero representation)."""
