@@ -1,6 +1,6 @@
 """meanfield-opt: find and prove global optima of problems over measures."""
 
-from . import errors, metrics, problems
+from . import copositive, errors, metrics, problems
 from .activation import Activation
 from .backend import Backend, SolveOptions, backends, solve
 from .certificate import Certificate, certify
@@ -44,6 +44,7 @@ __all__ = [
     "activation",
     "backends",
     "certify",
+    "copositive",
     "errors",
     "from_torch",
     "loss",

@@ -1,0 +1,137 @@
+"""Exact linear algebra on symmetric integer matrices: semidefiniteness by fraction-free elimination or by rank."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..rounding import UNIT, gamma
+
+Rows = Sequence[Sequence[int]]
+
+ELIMINATION_LIMIT = 48  # up to this order plain elimination is quicker than rank + floating-point Cholesky
+
+
+def quadratic_value(matrix: Rows, x: Sequence[Fraction]) -> Fraction:
+    """x^T M x, exactly."""
+    support = [i for i, value in enumerate(x) if value]
+    return sum((x[i] * matrix[i][j] * x[j] for i in support for j in support), Fraction(0))
+
+
+def psd_rank(matrix: Rows) -> int | None:
+    """The rank if M is positive semidefinite, None if it is not (exact for every size of entry)."""
+    n = len(matrix)
+    if n > ELIMINATION_LIMIT:
+        rank = _rank_large(matrix)
+        if rank is not None:
+            return rank
+    return _eliminate(matrix)
+
+
+def _eliminate(matrix: Rows) -> int | None:
+    """Symmetric Bareiss elimination with diagonal pivoting: every entry stays a minor of M."""
+    work = [list(row) for row in matrix]
+    alive = list(range(len(work)))
+    last, rank = 1, 0
+    while alive:
+        pivot = None
+        for i in alive:
+            if work[i][i] < 0:
+                return None
+            if work[i][i] > 0 and (pivot is None or work[i][i] < work[pivot][pivot]):
+                pivot = i
+        if pivot is None:
+            return rank if all(work[i][j] == 0 for i in alive for j in alive) else None
+        alive.remove(pivot)
+        p, row = work[pivot][pivot], work[pivot]
+        for a, i in enumerate(alive):
+            if work[i][i] == 0 and row[i] != 0:
+                return None
+            mine, factor = work[i], work[i][pivot]
+            for j in alive[a:]:
+                mine[j] = (mine[j] * p - factor * row[j]) // last
+                work[j][i] = mine[j]
+        last, rank = p, rank + 1
+    return rank
+
+
+def _rank_large(matrix: Rows) -> int | None:
+    """Rank r (exact) together with a proved positive definite r x r principal block: then M is semidefinite."""
+    from flint import fmpz_mat
+
+    scaled = scaled_floats(matrix)
+    pivots = _pivots(scaled)
+    if not pivots or not definite_float(matrix, pivots):
+        return None
+    if len(pivots) == len(matrix):
+        return len(pivots)
+    return len(pivots) if int(fmpz_mat([list(row) for row in matrix]).rank()) == len(pivots) else None
+
+
+def scaled_floats(matrix: Rows) -> NDArray[np.float64]:
+    """D M D in floating point with D = diag(m_ii^-1/2) (a power of two where m_ii <= 0); integers of any size."""
+    block = _binary_scaled(matrix, range(len(matrix)))
+    root = np.sqrt(np.where(block.diagonal() > 0, block.diagonal(), 1.0))
+    return np.asarray(block / root[:, None] / root[None, :])
+
+
+def _binary_scaled(matrix: Rows, index: Sequence[int]) -> NDArray[np.float64]:
+    """The block scaled by powers of two to a diagonal in [1, 4), every entry rounded once (inf where it overflows)."""
+    size = [matrix[i][i] if matrix[i][i] > 0 else max(map(abs, matrix[i]), default=1) or 1 for i in index]
+    half = [(v.bit_length() - 1) // 2 for v in size]
+    if max((v.bit_length() for i in index for v in matrix[i]), default=0) < 1000:
+        block, cut = np.array([[float(matrix[i][j]) for j in index] for i in index]), 0
+    else:
+        cut = max(v.bit_length() for i in index for v in matrix[i])
+        block = np.array([[_mantissa(matrix[i][j]) for j in index] for i in index])
+    shift = -np.add.outer(np.array(half, dtype=np.int64), np.array(half, dtype=np.int64))
+    if cut:
+        shift += np.array([[max(0, matrix[i][j].bit_length() - 1000) for j in index] for i in index])
+    with np.errstate(over="ignore", under="ignore"):
+        return np.asarray(np.ldexp(block, np.clip(shift, -4000, 4000).astype(np.int32)))
+
+
+def _mantissa(value: int) -> float:
+    return float(value >> max(0, value.bit_length() - 1000))
+
+
+def _pivots(a: NDArray[np.float64]) -> list[int]:
+    """Pivots of a diagonally pivoted floating-point Cholesky, down to a relative 1e-9."""
+    work, chosen = a.copy(), []
+    diagonal = work.diagonal().copy()
+    for _ in range(len(a)):
+        k = int(np.argmax(diagonal))
+        if not diagonal[k] > 1e-9:
+            break
+        chosen.append(k)
+        column = work[:, k] / np.sqrt(diagonal[k])
+        work -= np.outer(column, column)
+        diagonal = work.diagonal().copy()
+        diagonal[chosen] = -np.inf
+    return chosen
+
+
+def definite_float(matrix: Rows, index: Sequence[int]) -> bool:
+    """True only if the principal block is proved positive definite, by floating-point Cholesky with Rump's bound.
+
+    The block is scaled by powers of two to a diagonal in [1, 4) and its entries are rounded once; both the rounding
+    and the factorisation error are subtracted from the diagonal beforehand (Rump, Acta Numerica 2010, section 10.8).
+    """
+    n = len(index)
+    if any(matrix[i][i] <= 0 for i in index):
+        return False
+    block = _binary_scaled(matrix, index)
+    size = float(np.abs(block).max())
+    if not np.isfinite(size) or size > 1e6:
+        return False
+    trace = float(np.trace(block))
+    # entries carry a relative error 2^-52 or an underflow far below; the factorisation at most gamma_{n+1}/(1-..) trace
+    shift_by = 4.0 * (n * size * UNIT * 4.0 + 2.0 * gamma(n + 2) * trace) + 1e-290
+    try:
+        factor = np.linalg.cholesky(block - shift_by * np.eye(n))
+    except np.linalg.LinAlgError:
+        return False
+    return bool(np.isfinite(factor).all())

@@ -1,0 +1,249 @@
+"""The copositivity test against known answers, an independent exact test, disguises, odd input and tampering."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+from decimal import Decimal
+from fractions import Fraction
+
+import flint
+import numpy as np
+import pytest
+
+import meanfield_opt as mfo
+from meanfield_opt.checker.copositive import replay
+from meanfield_opt.checker.psd import psd_rank
+from meanfield_opt.copositive.catalogue import Instance, catalogue, horn, rescaled
+
+SMALL = list(catalogue(largest=31))
+
+
+def name_of(answer: object) -> str:
+    if isinstance(answer, mfo.copositive.Copositive):
+        return {True: "strict", False: "boundary", None: "copositive"}[answer.strict]
+    return "no" if isinstance(answer, mfo.copositive.NotCopositive) else "undecided"
+
+
+def hadeler(matrix: list[list[int]]) -> bool:
+    """Independent: not copositive iff some principal submatrix has det < 0 and adjugate >= 0 (Hadeler 1983)."""
+    n = len(matrix)
+    for k in range(1, n + 1):
+        for s in itertools.combinations(range(n), k):
+            block = flint.fmpz_mat([[matrix[i][j] for j in s] for i in s])
+            if block.det() < 0:
+                inverse = block.inv()
+                if all(inverse[i, j] <= 0 for i in range(k) for j in range(k)):
+                    return False
+    return True
+
+
+def random_matrix(rng: np.random.Generator, n: int) -> list[list[int]]:
+    kind = int(rng.integers(5))
+    if kind == 0:
+        a = rng.integers(-3, 8, (n, n))
+        np.fill_diagonal(a, rng.integers(3, 12, n))
+    elif kind == 1:
+        a = np.where(rng.random((n, n)) < 0.5, 1, -1)
+        np.fill_diagonal(a, 1)
+    elif kind == 2:
+        b = rng.integers(-2, 3, (n, n - 1))
+        a = b @ b.T + rng.integers(0, 2, (n, n)) - int(rng.integers(2)) * np.eye(n, dtype=int)
+    elif kind == 3:
+        a = int(rng.integers(1, 6)) * (np.eye(n, dtype=int) + (rng.random((n, n)) < rng.random())) - 1
+    else:
+        a = rng.integers(-10, 11, (n, n))
+        np.fill_diagonal(a, rng.integers(10, 30, n))
+    return (np.triu(a) + np.triu(a, 1).T).tolist()  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("item", SMALL, ids=[i.name for i in SMALL])
+def test_catalogue_is_decided_and_replayed(item: Instance) -> None:
+    answer = mfo.copositive.check(item.matrix)
+    assert name_of(answer) == item.answer
+    answer.replay()
+    if isinstance(answer, mfo.copositive.NotCopositive):
+        x = answer.witness
+        n = len(x)
+        assert min(x) >= 0
+        assert sum(x[i] * item.matrix[i][j] * x[j] for i in range(n) for j in range(n)) == answer.value < 0
+
+
+@pytest.mark.parametrize("item", SMALL[::3], ids=[i.name for i in SMALL[::3]])
+def test_disguises_are_decided_alike(item: Instance) -> None:
+    rng = np.random.default_rng(3)
+    n = len(item.matrix)
+    d = [Fraction(int(rng.integers(1, 999)), int(rng.integers(1, 999))) for _ in range(n)]
+    order = rng.permutation(n)
+    disguised = rescaled([[item.matrix[i][j] for j in order] for i in order], d)
+    answer = mfo.copositive.check(disguised)
+    assert name_of(answer) == item.answer
+    answer.replay()
+
+
+def _compare(seed: int, count: int, orders: tuple[int, int]) -> None:
+    rng = np.random.default_rng(seed)
+    seen = set()
+    for _ in range(count):
+        matrix = random_matrix(rng, int(rng.integers(*orders)))
+        answer = mfo.copositive.check(matrix)
+        answer.replay()
+        seen.add(name_of(answer))
+        assert isinstance(answer, mfo.copositive.Copositive) == hadeler(matrix), matrix
+    assert {"no", "strict", "boundary"} <= seen
+
+
+def test_random_matrices_against_principal_minors() -> None:
+    _compare(1, 250, (5, 8))
+
+
+@pytest.mark.slow
+def test_many_random_matrices_against_principal_minors() -> None:
+    _compare(2, 10_000, (5, 13))
+
+
+@pytest.mark.parametrize(
+    ("matrix", "expected"),
+    [
+        ([[0]], "boundary"),
+        ([[3]], "strict"),
+        ([[-1]], "no"),
+        (np.zeros((4, 4)), "boundary"),
+        ([[0, -1], [-1, 5]], "no"),
+        ([[0, 1], [1, 0]], "boundary"),
+        ([[10**400, -(10**400)], [-(10**400), 10**400]], "boundary"),
+        ([[10**400, -(10**400) - 1], [-(10**400) - 1, 10**400]], "no"),
+        (np.array([[1e300, -1e-300], [-1e-300, 1e-300]]), "strict"),
+        (np.array([[1e-300, -1e300], [-1e300, 1e300]]), "no"),
+        (flint.fmpz_mat([[1, -1], [-1, 1]]), "boundary"),
+        (flint.fmpq_mat(2, 2, [flint.fmpq(1, 3), flint.fmpq(-1, 3), flint.fmpq(-1, 3), flint.fmpq(1, 2)]), "strict"),
+        ([[Decimal("0.1"), Decimal("-0.1")], [Decimal("-0.1"), Decimal("0.1")]], "boundary"),
+        (np.array(horn(), dtype=np.int8), "boundary"),
+        (np.array(horn(), dtype=np.float32) * np.float32(0.1), "boundary"),
+    ],
+)
+def test_odd_input(matrix: object, expected: str) -> None:
+    answer = mfo.copositive.check(matrix)
+    assert name_of(answer) == expected
+    answer.replay()
+
+
+@pytest.mark.parametrize(
+    ("matrix", "words"),
+    [
+        ([], "empty"),
+        ([[1, 2]], "not square"),
+        ([[1, 2], [3, 1]], "not symmetric"),
+        ([[1, float("nan")], [float("nan"), 1]], "NaN"),
+        (np.array([[1, 1j], [1j, 1]]), "complex"),
+        (np.ones(3), "shape"),
+        ([["a"]], "not a number"),
+        ([[True]], "numbers"),
+        ([[None]], "NoneType"),
+        ("text", "matrix"),
+        (5, "matrix"),
+    ],
+)
+def test_bad_input(matrix: object, words: str) -> None:
+    with pytest.raises(mfo.InputError, match=words):
+        mfo.copositive.check(matrix)
+
+
+def test_time_limit_is_an_answer() -> None:
+    n = 20
+    rng = np.random.default_rng(0)
+    b = rng.integers(-50, 50, (n, n))
+    matrix = (b @ b.T + 10**6 * np.eye(n, dtype=int)).tolist()
+    assert name_of(mfo.copositive.check(matrix)) == "strict"
+    with pytest.raises(mfo.InputError, match="time_limit"):
+        mfo.copositive.check(matrix, time_limit=-1)
+
+
+def test_files(tmp_path: object) -> None:
+    path = tmp_path / "c.json"  # type: ignore[operator]
+    for matrix, word in (
+        (horn(), "copositive"),
+        (rescaled(horn(), [1, 2, 3, 4, 5]), "copositive"),
+        ([[-1]], "not copositive"),
+    ):
+        mfo.copositive.check(matrix).save(path)
+        assert mfo.copositive.verify(path, matrix).answer == word
+        assert mfo.copositive.verify(path).answer == word
+        with pytest.raises(mfo.CertificateError, match="another matrix"):
+            mfo.copositive.verify(path, [[7]])
+        body = json.loads(path.read_text())
+        body["denominator"] = 2
+        path.write_text(json.dumps(body))
+        with pytest.raises(mfo.CertificateError, match="digest"):
+            mfo.copositive.verify(path, matrix)
+    np.save(tmp_path / "h.npy", np.array(horn()))  # type: ignore[operator]
+    assert mfo.copositive.load_matrix(tmp_path / "h.npy") == horn()  # type: ignore[operator]
+    (tmp_path / "h.csv").write_text("1, 0.1\n1/10, 2e-1\n")  # type: ignore[operator]
+    assert mfo.copositive.load_matrix(tmp_path / "h.csv") == [[1, Fraction(1, 10)], [Fraction(1, 10), Fraction(1, 5)]]  # type: ignore[operator]
+    (tmp_path / "h.json").write_text('[[1, 0.1], ["1/10", 2]]')  # type: ignore[operator]
+    assert mfo.copositive.load_matrix(tmp_path / "h.json") == [[1, Fraction(1, 10)], [Fraction(1, 10), 2]]  # type: ignore[operator]
+    for name, text in (
+        ("x.json", "{"),
+        ("x.csv", "a,b"),
+        ("x.csv", ""),
+        ("x.png", ""),
+        ("x.json", "[[1e999, NaN]]"),
+        ("x.json", "[[1e99999999]]"),
+    ):
+        (tmp_path / name).write_text(text)  # type: ignore[operator]
+        with pytest.raises(mfo.InputError):
+            mfo.copositive.load_matrix(tmp_path / name)  # type: ignore[operator]
+    with pytest.raises(mfo.InputError, match="cannot read"):
+        mfo.copositive.load_matrix(tmp_path / "none.npy")  # type: ignore[operator]
+
+
+def mutations(value: object) -> list[object]:
+    """Proofs with one number changed or one step left out."""
+    out: list[object] = []
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            for other in mutations(inner):
+                out.append({**value, key: other})
+    elif isinstance(value, list):
+        for i, inner in enumerate(value):
+            out.append(value[:i] + value[i + 1 :])
+            out.extend([*value[:i], other, *value[i + 1 :]] for other in mutations(inner))
+    elif type(value) is int:
+        out.extend([value + 1, -value, 0])
+    return out
+
+
+def test_a_changed_proof_never_proves_a_false_claim() -> None:
+    """A mutated proof of a copositive matrix may still be valid; the same proofs must fail for a matrix that is not."""
+    rejected = 0
+    for item in SMALL:
+        answer = mfo.copositive.check(item.matrix)
+        if len(item.matrix) > 7 or not isinstance(answer, mfo.copositive.Copositive):
+            continue
+        bad = copy.deepcopy([list(row) for row in answer.matrix.entries])
+        for i in range(len(bad)):
+            bad[i][i] = bad[i][i] * 1000 - (1001 if bad[i][i] > 1 else 501)
+            for j in range(len(bad)):
+                bad[i][j] = bad[i][j] * 1000 if i != j else bad[i][j]
+        assert not hadeler(bad) or item.answer == "strict"
+        if hadeler(bad):
+            continue
+        for proof in [answer.proof.artefact, *mutations(answer.proof.artefact)]:
+            with pytest.raises(mfo.CertificateError):
+                replay(bad, proof)  # type: ignore[arg-type]
+            rejected += 1
+    assert rejected > 200
+
+
+def test_semidefiniteness_is_exact_at_every_size() -> None:
+    rng = np.random.default_rng(5)
+    for n, r in ((3, 2), (20, 20), (60, 40), (60, 60)):
+        b = rng.integers(-9, 10, (n, r))
+        m = (b @ b.T).tolist()
+        assert psd_rank(m) == r
+        if r < n:
+            m[0][0] -= 1
+            assert psd_rank(m) is None
+    huge = [[v * 10**900 for v in row] for row in (b[:5] @ b[:5].T).tolist()]
+    assert psd_rank(huge) == 5
