@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..backend import Progress, solve
-from ..certificate import Certificate, certify
+from ..certificate import ENGINES, Certificate, certify
 from ..errors import InputError
 from ..pattern import Pattern, patterns
 from ..problem import MeanFieldProblem, TwoLayerProblem
@@ -40,7 +40,7 @@ def add_solve_arguments(parser: argparse.ArgumentParser) -> None:
     add("--proof-time", type=float, default=20.0, help="seconds for the proof")
     add("--engine", default="auto", help="proof engine by name")
     add("--gap", type=float, default=None, help="exit with 1 unless this relative gap is proved")
-    add("--seed", type=int, default=0, help="seed of the solver")
+    add("--seed", type=int, default=0, dest="solver_seed", help="seed of the solver")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -82,6 +82,8 @@ def solve_and_certify(
 ) -> tuple[Solution, Certificate]:
     """Solve and certify under the common options, with a progress display where there is a terminal."""
     positive(arguments.proof_time, "--proof-time")
+    if arguments.engine != "auto":
+        ENGINES.get(arguments.engine)  # an unknown name is refused before anything is solved
     with tables.live_display() as display:
 
         def hook(event: Progress) -> None:
@@ -95,7 +97,7 @@ def solve_and_certify(
             arguments.backend,
             tolerance=arguments.tolerance,
             time_limit=arguments.time_limit,
-            seed=arguments.seed,
+            seed=arguments.solver_seed,
             progress=hook,
         )
         display(f"energy {solution.energy:.9g}; proving ...")
