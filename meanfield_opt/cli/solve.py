@@ -144,7 +144,7 @@ def _parallelism(solution: Solution) -> float | None:
     if not isinstance(solution.problem, TwoLayerProblem) or solution.measure.n_atoms == 0:
         return None
     try:
-        return float(parallelism_score(features=solution.features, labels=solution.problem.targets))
+        return float(parallelism_score(None, solution.problem.targets, activations=solution.features.T))
     except InputError:
         return None
 
