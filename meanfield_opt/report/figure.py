@@ -104,7 +104,9 @@ def draw_representation(axis: Any, solution: Solution) -> None:
         here = np.flatnonzero(index.ravel() == k)[::step]
         text = "".join("+" if s > 0 else "-" if s < 0 else "0" for s in label)
         axis.scatter(plane[0, here], plane[1, here], s=18, color=f"C{k % 10}", label=text, alpha=0.8, linewidths=0)
-    axis.legend(title="labels", fontsize=7, title_fontsize=7, ncols=2, frameon=False)
+    axis.legend(
+        title="labels", fontsize=7, title_fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0)
+    )
     axis.set_aspect("equal", adjustable="datalim")
 
 
