@@ -24,9 +24,30 @@ class Piece:
     intercept: Fraction
 
 
+@dataclass(frozen=True)
+class Limit:
+    """A homogeneous limit of phi: (phi(s t) - offset) / s -> left t (t < 0), right t (t > 0) as s -> 0 or s -> inf.
+
+    where: "zero" or "infinity". offset: phi(0), a constant that free mass at h = 0 provides at no cost.
+    Free mass escapes to such a limit when no finite pattern is as cheap (docs/activations.md).
+    """
+
+    where: str
+    left: float
+    right: float
+    offset: float = 0.0
+
+
 def field_values(value: Any) -> dict[str, Any]:
-    """The fields of a frozen dataclass as a dictionary (empty for a class without fields)."""
-    return {field.name: getattr(value, field.name) for field in fields(value)}
+    """The fields of a frozen dataclass as a dictionary of JSON values (empty for a class without fields).
+
+    A field that is itself an activation or a loss becomes its name and its own fields.
+    """
+    out: dict[str, Any] = {}
+    for field in fields(value):
+        item = getattr(value, field.name)
+        out[field.name] = {"name": item.name, "parameters": item.parameters} if hasattr(item, "parameters") else item
+    return out
 
 
 class Activation(ABC):
@@ -41,6 +62,10 @@ class Activation(ABC):
     degree: float | None = None
     #: phi(-t) = -phi(t)
     odd: bool = False
+    #: whether bound_on, slope_bound_on, ratio_bound and pieces are proved; without that nothing is ever "proved"
+    rigorous: bool = True
+    #: where |phi(t)/t| tends to its supremum without reaching it; empty where a free-mass optimum exists
+    escapes: tuple[Limit, ...] = ()
 
     @abstractmethod
     def value(self, h: Array) -> Array:

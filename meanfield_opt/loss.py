@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, final
@@ -79,14 +80,122 @@ class Loss(ABC):
         return -self.conjugate(-dual, targets)
 
 
+class Proximal(ABC):
+    """A loss with a proximal operator: what a nonsmooth loss needs so that its output weights can be found."""
+
+    @abstractmethod
+    def proximal(self, outputs: Array, targets: Array, step: Array | float) -> Array:
+        """argmin_G L(G; Y) + |G - F|^2 / (2 step), entry by entry; ``step`` > 0 may be an array like F."""
+
+
+class SummedLoss(Loss):
+    """A loss that is a sum of terms, one an entry (m = d_Y) or one a sample (m = 1).
+
+    Terms can be weighted (``losses.weighted``), and everything a ``Loss`` owes follows from them.
+    """
+
+    #: the terms couple the outputs of a sample (m = 1), so that only sample weights make sense
+    columnwise: bool = False
+
+    @abstractmethod
+    def terms(self, outputs: Array, targets: Array) -> Array:
+        """The terms, shape (m, P)."""
+
+    @abstractmethod
+    def conjugate_terms(self, slopes: Array, targets: Array) -> Array:
+        """The conjugates of the terms, shape (m, P); math.inf outside their domain."""
+
+    @abstractmethod
+    def terms_upper(self, lo: Array, hi: Array, targets: Array) -> Array:
+        """Rigorous upper bounds of the terms over all F in [lo, hi], shape (m, P)."""
+
+    @abstractmethod
+    def dual_terms_lower(self, dual: Array, lo: Array, hi: Array, targets: Array) -> Array:
+        """Rigorous lower bounds of -conjugate(-s Z), shape (m, P), valid for every s in [lo, hi], 0 <= lo <= hi.
+
+        The factors broadcast against (m, P) and are one number a term. -math.inf where finiteness is not proved.
+        """
+
+    @abstractmethod
+    def settle(self, dual: Array, targets: Array) -> Array:
+        """Z with linear constraints of dom D restored exactly (the identity where there are none)."""
+
+    @abstractmethod
+    def scale_limit(self, dual: Array, targets: Array) -> float:
+        """The largest s (rounded down, may be inf) with s Z in dom D."""
+
+    @abstractmethod
+    def expression_terms(self, outputs: Any, targets: Array) -> Any:
+        """The terms as a cvxpy expression of shape (d_Y, P), or (P,) for a columnwise loss."""
+
+    @abstractmethod
+    def torch_terms(self, outputs: Any, targets: Any) -> Any:
+        """The terms of torch tensors F (..., d_Y, P) and Y (d_Y, P): (..., m, P)."""
+
+    @final
+    def value(self, outputs: Array, targets: Array) -> float:
+        return float(np.sum(self.terms(outputs, targets)))
+
+    @final
+    def conjugate(self, slopes: Array, targets: Array) -> float:
+        return float(np.sum(self.conjugate_terms(slopes, targets)))
+
+    @final
+    def value_upper(self, lo: Array, hi: Array, targets: Array) -> float:
+        return upper_sum(self.terms_upper(lo, hi, targets))
+
+    @final
+    def dual_lower(self, dual: Array, targets: Array, scale: float) -> float:
+        if not 0 <= scale < math.inf:
+            return -math.inf
+        s = np.asarray(scale)
+        return -upper_sum(-self.dual_terms_lower(dual, s, s, targets))
+
+    @final
+    def torch_twin(self) -> Callable[[Any, Any], Any]:
+        return lambda outputs, targets: self.torch_terms(outputs, targets).sum((-2, -1))
+
+    @final
+    def best_scale(self, dual: Array, targets: Array, limit: float) -> float:
+        return golden_scale(self, dual, targets, min(limit, self.scale_limit(dual, targets)))
+
+
+def upper_sum(terms: Array) -> float:
+    """An upper bound on the sum of numbers, each an upper bound itself; math.inf for anything not finite."""
+    flat = np.ravel(terms)
+    if not np.isfinite(flat).all():
+        return math.inf
+    try:
+        return math.nextafter(math.fsum(flat), math.inf)
+    except OverflowError:
+        return math.inf
+
+
 def golden_scale(loss: Loss, dual: Array, targets: Array, ceiling: float) -> float:
-    """Golden-section maximiser of D(s Z) over s in [0, ceiling]; for losses without a formula of their own."""
-    lo, hi = 0.0, ceiling
+    """Nearly the maximiser of the concave D(s Z) over s in [0, ceiling], ceiling possibly infinite."""
+
+    def value(s: float) -> float:
+        out = loss.dual_value(s * dual, targets)
+        return out if not math.isnan(out) else -math.inf
+
+    if ceiling <= 0 or not dual.any():
+        return 0.0
+    if math.isinf(ceiling):
+        ceiling = 1.0
+        while ceiling < 1e150 and value(2.0 * ceiling) > value(ceiling):
+            ceiling *= 2.0
+        ceiling *= 2.0
     golden = 0.5 * (5**0.5 - 1)
-    for _ in range(120):
-        a, b = hi - golden * (hi - lo), lo + golden * (hi - lo)
-        if loss.dual_value(a * dual, targets) >= loss.dual_value(b * dual, targets):
-            hi = b
+    lo, hi = 0.0, ceiling
+    a, b = hi - golden * (hi - lo), lo + golden * (hi - lo)
+    at_a, at_b = value(a), value(b)
+    for _ in range(60):
+        if at_a >= at_b:
+            hi, b, at_b = b, a, at_a
+            a = hi - golden * (hi - lo)
+            at_a = value(a)
         else:
-            lo = a
-    return max((0.5 * (lo + hi), ceiling), key=lambda s: loss.dual_value(s * dual, targets))
+            lo, a, at_a = a, b, at_b
+            b = lo + golden * (hi - lo)
+            at_b = value(b)
+    return max((0.5 * (lo + hi), ceiling, min(1.0, ceiling)), key=value)

@@ -33,6 +33,11 @@ class Registry(Generic[T]):
         """All registered names, sorted; imports nothing."""
         return sorted({*self._entries, *self._local})
 
+    def builtin(self, name: str) -> bool:
+        """Whether the name comes from this package's own entry points (and not from a plug-in or ``register``)."""
+        entry = self._entries.get(name)
+        return entry is not None and entry.value.split(".")[0].startswith("meanfield_")
+
     def register(self, name: str, item: T) -> None:
         """Add ``item`` under ``name`` for this process; a name that is taken is refused."""
         if name in self.names():

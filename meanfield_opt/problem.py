@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from .activation import Activation
 from .errors import InputError
-from .fit import best_readout
+from .fit import best_readout, inner_problem
 from .geometry import Geometry
 from .loss import Loss
 from .measure import Measure
@@ -214,7 +215,12 @@ class TwoLayerProblem(MeanFieldProblem):
 
     # dual -------------------------------------------------------------------------------------------------------
     def dual_point(self, measure: Measure) -> Array:
-        return -self.loss.gradient(self.outputs(measure), self.targets)
+        if measure.n_atoms == 0 or math.isfinite(self.loss.curvature()):
+            return -self.loss.gradient(self.outputs(measure), self.targets)
+        # of a nonsmooth loss only the multiplier of the inner problem is a dual point, not any subgradient
+        root = np.sqrt(measure.masses)
+        phi = self.features(measure.atoms) * root[:, None]
+        return inner_problem(self.loss, phi, self.targets, self.lambda2)[1]
 
     def dual_value(self, dual: Array) -> float:
         """D(Z); with a width M the bound is D(Z) - M kappa(Z), kappa from ``first_variation``'s infimum."""

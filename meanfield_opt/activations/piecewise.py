@@ -17,6 +17,12 @@ from ..rounding import down, up
 from ..validate import real
 
 
+def not_nan(low: Array, high: Array, lo: Array, hi: Array) -> tuple[Array, Array]:
+    """(low, high), or (-inf, inf) where an end of the interval is NaN: NaN compares false and must not pass."""
+    bad = np.isnan(lo) | np.isnan(hi)
+    return np.where(bad, -np.inf, low), np.where(bad, np.inf, high)
+
+
 class PiecewiseLinear(Activation):
     """Continuous piecewise linear phi, wholly described by its exact affine pieces."""
 
@@ -36,9 +42,11 @@ class PiecewiseLinear(Activation):
             assert kink is not None
             exact = piece.slope * kink + piece.intercept
             inside = (lo <= up(float(kink))) & (hi >= down(float(kink)))
-            low = np.where(inside, np.minimum(low, down(float(exact))), low)
-            high = np.where(inside, np.maximum(high, up(float(exact))), high)
-        return low, high
+            value = float(exact)
+            known = Fraction(value) == exact
+            low = np.where(inside, np.minimum(low, value if known else down(value)), low)
+            high = np.where(inside, np.maximum(high, value if known else up(value)), high)
+        return not_nan(low, high, lo, hi)
 
     def _enclose(self, t: Array) -> tuple[Array, Array]:
         """phi at points, rounded outward; t may be infinite."""
@@ -57,8 +65,10 @@ class PiecewiseLinear(Activation):
                 # slope, product, intercept and sum each cost at most one rounding
                 with np.errstate(invalid="ignore", over="ignore"):
                     y = s * t + c
-                    slack = np.where(np.isfinite(t), 4 * 2.0**-53 * (np.abs(s * t) + abs(c)) + 2.0**-1070, 0.0)
-                    y_lo, y_hi = down(y - slack), up(y + slack)
+                    slack = 4 * 2.0**-53 * (np.abs(s * t) + abs(c)) + 2.0**-1070
+                    # past the largest float, y is infinite and so is the slack: down(inf) is what is known
+                    y_lo = np.where(np.isinf(y), down(y), down(y - slack))
+                    y_hi = np.where(np.isinf(y), up(y), up(y + slack))
             here = (t >= left) & (t <= right)
             low = np.where(here, np.minimum(low, y_lo), low)
             high = np.where(here, np.maximum(high, y_hi), high)
@@ -76,7 +86,7 @@ class PiecewiseLinear(Activation):
             exact = piece.slope == Fraction(s)
             low = np.where(here, np.minimum(low, s if exact else float(down(s))), low)
             high = np.where(here, np.maximum(high, s if exact else float(up(s))), high)
-        return low, high
+        return not_nan(low, high, lo, hi)
 
     def ratio_bound(self) -> float:
         """sup |phi(t)/t|: attained at kinks, at infinity (the outer slopes) or as t -> 0 (needs phi(0) = 0)."""
@@ -130,6 +140,7 @@ class LeakyReLU(PiecewiseLinear):
     def __post_init__(self) -> None:
         if not -1 < real(self.slope, "slope") < 1:
             raise InputError(f"leaky_relu needs a slope in (-1, 1), not {self.slope!r}.")
+        object.__setattr__(self, "slope", float(self.slope))
 
     def value(self, h: Array) -> Array:
         return np.where(h >= 0, h, self.slope * h)
@@ -214,63 +225,3 @@ class HardTanh(PiecewiseLinear):
         from torch.nn.functional import hardtanh
 
         return hardtanh
-
-
-@dataclass(frozen=True)
-class HardSigmoid(PiecewiseLinear):
-    """t clipped to [0, 1]: the threshold-type hard sigmoid of the theory (zero for t < 0, no offset)."""
-
-    name = "hard_sigmoid"
-
-    def value(self, h: Array) -> Array:
-        return np.clip(h, 0.0, 1.0)
-
-    def derivative(self, h: Array) -> Array:
-        return ((h > 0) & (h < 1)).astype(np.float64)
-
-    @property
-    def pieces(self) -> tuple[Piece, ...]:
-        zero, one = Fraction(0), Fraction(1)
-        return (Piece(None, zero, zero, zero), Piece(zero, one, one, zero), Piece(one, None, zero, one))
-
-    def torch_twin(self) -> Callable[[Any], Any]:
-        return lambda h: h.clamp(0.0, 1.0)
-
-
-@dataclass(frozen=True)
-class Step(Activation):
-    """The Heaviside-like step 1{t >= threshold}, threshold > 0 so that a silent neuron costs nothing."""
-
-    threshold: float = 1.0
-    name = "step"
-
-    def __post_init__(self) -> None:
-        if not real(self.threshold, "threshold") > 0:
-            raise InputError(
-                f"step needs a positive threshold (at 0 a free neuron would fire), not {self.threshold!r}."
-            )
-
-    def value(self, h: Array) -> Array:
-        return (h >= self.threshold).astype(np.float64)
-
-    def derivative(self, h: Array) -> Array:
-        return np.zeros_like(h)
-
-    def bound_on(self, lo: Array, hi: Array) -> tuple[Array, Array]:
-        return (np.asarray(lo) >= self.threshold).astype(np.float64), (np.asarray(hi) >= self.threshold).astype(
-            np.float64
-        )
-
-    def ratio_bound(self) -> float:
-        return float(up(1.0 / self.threshold))
-
-    @property
-    def pieces(self) -> None:
-        return None
-
-    def slope_bound_on(self, lo: Array, hi: Array) -> tuple[Array, Array]:
-        jump = (np.asarray(lo) < self.threshold) & (np.asarray(hi) >= self.threshold)
-        return np.zeros(np.shape(lo)), np.where(jump, np.inf, 0.0)
-
-    def torch_twin(self) -> Callable[[Any], Any]:
-        return lambda h: (h >= self.threshold).to(h.dtype)
