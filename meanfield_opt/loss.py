@@ -23,6 +23,8 @@ class Loss(ABC):
     """
 
     name: str
+    #: L is a sum over the entries (k, p) of one function of (F_kp, Y_kp): a promise that reductions rest on
+    entrywise: bool = False
 
     @abstractmethod
     def value(self, outputs: Array, targets: Array) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
+from .label_patterns import LabelPatterns
 from .validate import real_array
 
 Array = NDArray[np.float64]
@@ -21,12 +22,14 @@ class Measure:
     masses: (J,) nonnegative.
     neurons: (J, r) weights theta that realise the atoms in the problem's geometry, where known.
     readout: (d_Y, J) output weights w of one unit of mass at each atom, where known: F = sum_j m_j w_j phi(h_j)^T.
+    compact: the atoms as tables over few labels, where they are that; bounds and files use it instead of ``atoms``.
     """
 
     atoms: Array
     masses: Array
     neurons: Array | None = None
     readout: Array | None = None
+    compact: LabelPatterns | None = None
 
     def __post_init__(self) -> None:
         atoms = np.asarray(self.atoms, dtype=np.float64)
@@ -36,7 +39,7 @@ class Measure:
         if masses.shape != (atoms.shape[0],):
             raise InputError(f"masses must be (J,) = ({atoms.shape[0]},); their shape is {masses.shape}.")
         if atoms.size:
-            if not np.isfinite(atoms).all():
+            if not all(np.isfinite(atom).all() for atom in atoms):
                 raise InputError("atoms contain NaN or infinity.")
             real_array(masses, "masses")
             if (masses < 0).any():
@@ -51,6 +54,8 @@ class Measure:
             if extra.ndim != 2 or extra.shape[axis] != masses.size or not np.isfinite(extra).all():
                 raise InputError(f"{name} must be a finite 2-d array with {masses.size} entries on axis {axis}.")
             object.__setattr__(self, name, extra)
+        if self.compact is not None and len(self.compact) != masses.size:
+            raise InputError(f"compact must describe {masses.size} atoms; it describes {len(self.compact)}.")
 
     @staticmethod
     def zero(n_samples: int) -> Measure:
@@ -74,8 +79,14 @@ class Measure:
             self.masses[keep],
             None if self.neurons is None else self.neurons[keep],
             None if self.readout is None else self.readout[:, keep],
+            None if self.compact is None else self.compact.take(keep),
         )
 
     def support(self) -> Measure:
         """The restriction to atoms of positive mass."""
-        return self.take(self.masses > 0)
+        return self if (self.masses > 0).all() else self.take(self.masses > 0)
+
+    @staticmethod
+    def of_labels(compact: LabelPatterns, masses: Array, targets: Array, readout: Array | None = None) -> Measure:
+        """A measure on patterns that depend on few labels; ``targets`` is Y (d_Y, P), a matrix of signs."""
+        return Measure(compact.arrays(targets), masses, None, readout, compact)

@@ -201,6 +201,12 @@ class TwoLayerProblem(MeanFieldProblem):
     def energy(self, measure: Measure) -> float:
         if measure.n_atoms == 0:
             return self.loss.value(np.zeros_like(self.targets), self.targets)
+        if measure.compact is not None and measure.readout is not None:
+            from .checker.invariant import invariant_energy_upper
+
+            reduced = invariant_energy_upper(self, measure)
+            if reduced is not None:
+                return reduced
         w = self.readout(measure)
         f = (w * measure.masses) @ self.features(measure.atoms)
         cost = self.lambda1 * float(measure.masses @ self.atom_costs(measure))

@@ -11,6 +11,7 @@ from ..errors import InputError
 from ..measure import Measure
 from ..problem import TwoLayerProblem
 from ..rounding import down, matmul_interval, square_interval, sum_bounds, sum_upper, up
+from .invariant import invariant_dual, invariant_dual_lower, invariant_energy_upper
 
 Array = NDArray[np.float64]
 
@@ -29,11 +30,11 @@ def energy_upper(problem: TwoLayerProblem, measure: Measure) -> tuple[Measure, f
     if problem.width is not None:
         while sum_bounds(masses)[1] > problem.width:
             masses = down(masses * min(1.0, problem.width / sum_bounds(masses)[1]))
-        measure = Measure(measure.atoms, np.asarray(masses), measure.neurons, None)
+        measure = Measure(measure.atoms, np.asarray(masses), measure.neurons, None, measure.compact)
     readout = measure.readout
     if readout is None:
         readout = problem.readout(measure)
-    measure = Measure(measure.atoms, measure.masses, measure.neurons, readout)
+        measure = Measure(measure.atoms, measure.masses, measure.neurons, readout, measure.compact)
     return measure, network_energy_upper(problem, measure)
 
 
@@ -43,6 +44,9 @@ def network_energy_upper(problem: TwoLayerProblem, measure: Measure) -> float:
         raise InputError("a rigorous energy needs explicit output weights (measure.readout).")
     if problem.width is not None and not sum_bounds(measure.masses)[1] <= problem.width:
         raise InputError("the measure's mass exceeds the width.")
+    reduced = invariant_energy_upper(problem, measure)
+    if reduced is not None:
+        return reduced
     enclosure = problem.geometry.enclose(measure.atoms, measure.neurons)
     phi_lo, phi_hi = problem.activation.bound_on(enclosure.lo, enclosure.hi)
     # v = fl(m w) is taken as the exact output weight; its penalty is |v|^2 / m
@@ -61,7 +65,9 @@ def best_rigorous_scale(problem: TwoLayerProblem, dual: Array, bound: float) -> 
     if problem.width is not None:
         return 1.0
     limit = math.inf if bound == 0 else float(down(down(1.0 / bound)))
-    scale = problem.loss.best_scale(dual, problem.targets, limit)
+    small = invariant_dual(problem, dual)
+    dual, targets = (dual, problem.targets) if small is None else small
+    scale = problem.loss.best_scale(dual, targets, limit)
     return scale if math.isfinite(scale) and scale >= 0 else 0.0
 
 
@@ -69,12 +75,14 @@ def lower_from_proof(problem: TwoLayerProblem, dual: Array, scale: float, bound:
     """Rigorous lower bound on inf E from a dual point, a scale and a proved supremum; -inf if it does not follow."""
     if not (math.isfinite(bound) and bound >= 0 and math.isfinite(scale) and scale >= 0):
         return -math.inf
+    small = invariant_dual_lower(problem, dual, scale)
     if problem.width is None:
         if bound > 0 and not float(up(scale * bound)) <= 1.0:
             return -math.inf
-        value = problem.loss.dual_lower(dual, problem.targets, scale)
+        value = problem.loss.dual_lower(dual, problem.targets, scale) if small is None else small
     else:
         if scale != 1.0:
             return -math.inf
-        value = float(down(problem.loss.dual_lower(dual, problem.targets, 1.0) - up(problem.width * bound)))
+        value = problem.loss.dual_lower(dual, problem.targets, 1.0) if small is None else small
+        value = float(down(value - up(problem.width * bound)))
     return value if not math.isnan(value) else -math.inf

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CertificateError
+from ..label_patterns import LabelPatterns
 from ..problem import Recipe
+from .hypercube import scales_of, sign_classes
 
 if TYPE_CHECKING:
     from ..certificate.certify import Certificate
@@ -58,6 +60,40 @@ def decode_array(value: Any, what: str, *, ndim: int) -> Array:
     return array
 
 
+def encode_patterns(patterns: LabelPatterns) -> dict[str, Any]:
+    """Patterns that depend on few labels: for each its labels and its table."""
+    tables = [[encode_float(value) for value in table] for table in patterns.tables]
+    return {"labels": [list(chosen) for chosen in patterns.labels], "tables": tables}
+
+
+def decode_patterns(value: Any) -> LabelPatterns:
+    """The inverse of ``encode_patterns``."""
+    labels, tables = value["labels"], value["tables"]
+    if not all(type(label) is int for chosen in labels for label in chosen):
+        raise CertificateError("the labels of a pattern must be integers.")
+    numbers = tuple(tuple(decode_float(x, "a pattern's value") for x in table) for table in tables)
+    return LabelPatterns(tuple(tuple(chosen) for chosen in labels), numbers)
+
+
+def encode_dual(targets: Array, dual: Array) -> dict[str, Any]:
+    """Z (d_Y, P): as zeta where Z = diag(zeta) Y exactly for a matrix of signs Y, in full otherwise."""
+    if sign_classes(targets) is not None:
+        zeta = scales_of(dual, targets)
+        if zeta is not None:
+            return {"zeta": [encode_float(x) for x in zeta]}
+    return encode_array(dual)
+
+
+def decode_dual(value: Any, targets: Array) -> Array:
+    """The inverse of ``encode_dual``."""
+    if not isinstance(value, dict) or "zeta" not in value:
+        return decode_array(value, "the dual point", ndim=2)
+    zeta = np.array([decode_float(x, "the dual point") for x in value["zeta"]])
+    if zeta.shape != (targets.shape[0],):
+        raise CertificateError(f"the dual point has {zeta.size} rows, the targets {targets.shape[0]}.")
+    return np.asarray(zeta[:, None] * targets)
+
+
 def digest(body: dict[str, Any]) -> str:
     """SHA-256 of the canonical JSON text."""
     text = json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -79,11 +115,11 @@ def certificate_body(certificate: Certificate) -> dict[str, Any]:
         },
         "primal": {
             "masses": encode_array(measure.masses),
-            "atoms": encode_array(measure.atoms),
+            "atoms": encode_array(measure.atoms) if measure.compact is None else encode_patterns(measure.compact),
             "neurons": None if measure.neurons is None else encode_array(measure.neurons),
             "readout": None if measure.readout is None else encode_array(measure.readout),
         },
-        "dual": encode_array(certificate.dual),
+        "dual": encode_dual(problem.targets, certificate.dual),
         "scale": encode_float(certificate.scale),
         "proof": None
         if proof is None

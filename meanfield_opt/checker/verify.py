@@ -15,7 +15,7 @@ from ..measure import Measure
 from ..plugins import FAMILIES
 from ..problem import MeanFieldProblem, TwoLayerProblem
 from .bounds import lower_from_proof, network_energy_upper
-from .document import decode_array, decode_float, read_document, recipe_of
+from .document import decode_array, decode_dual, decode_float, decode_patterns, read_document, recipe_of
 from .norm import norm_sigma
 from .symmetric import replay_hypercube
 
@@ -84,17 +84,20 @@ def _check(body: dict[str, Any], problem: MeanFieldProblem) -> VerifiedBound:
     claims = body["claims"]
     lower, upper = decode_float(claims["lower"], "the lower bound"), decode_float(claims["upper"], "the upper bound")
     primal = body["primal"]
+    packed = primal["atoms"]
+    compact = decode_patterns(packed) if isinstance(packed, dict) and "labels" in packed else None
     measure = Measure(
-        decode_array(primal["atoms"], "atoms", ndim=2),
+        decode_array(packed, "atoms", ndim=2) if compact is None else compact.arrays(problem.targets),
         decode_array(primal["masses"], "masses", ndim=1),
         None if primal["neurons"] is None else decode_array(primal["neurons"], "neurons", ndim=2),
         None if primal["readout"] is None else decode_array(primal["readout"], "readout", ndim=2),
+        compact,
     )
     actual_upper = _upper(problem, measure)
     if not actual_upper <= upper:
         raise CertificateError(f"the measure does not prove the upper bound: {actual_upper!r} > {upper!r}.")
     proof = body["proof"]
-    dual = decode_array(body["dual"], "the dual point", ndim=2)
+    dual = decode_dual(body["dual"], problem.targets)
     if dual.shape != problem.targets.shape:
         raise CertificateError(f"the dual point has shape {dual.shape}, the targets {problem.targets.shape}.")
     if proof is None:

@@ -40,6 +40,7 @@ class Logistic(SummedLoss):
     """sum log(1 + exp(-y f)); with t = -y s in [0, 1] the conjugate is t log t + (1 - t) log(1 - t)."""
 
     name = "logistic"
+    entrywise = True
 
     def terms(self, outputs: Array, targets: Array) -> Array:
         return np.asarray(np.logaddexp(0.0, -targets * outputs))

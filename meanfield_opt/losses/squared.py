@@ -18,6 +18,7 @@ class Squared(Loss):
     """|Y - F|^2; L*(S) = <S, Y> + |S|^2/4; D(Z) = <Z, Y> - |Z|^2/4."""
 
     name = "squared"
+    entrywise = True
 
     def value(self, outputs: Array, targets: Array) -> float:
         residual = targets - outputs

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from meanfield_opt.activation import Activation
 from meanfield_opt.errors import InputError
 from meanfield_opt.geometry import DiagonalPlusLowRank
+from meanfield_opt.label_patterns import LabelPatterns
 from meanfield_opt.loss import Loss
 from meanfield_opt.measure import Measure
 from meanfield_opt.plugins import activation as find_activation
@@ -28,9 +29,11 @@ MOST_LATENTS = 20
 
 def labels(latents: int, samples_per_class: int = 1) -> Array:
     """Y (d, n 2^d): column x of the first block holds the signs +-1 of the bits of x; blocks repeat the classes n times."""
-    index = np.arange(2**latents)
-    signs = np.array([1.0 - 2.0 * ((index >> i) & 1) for i in range(latents)])
-    return np.tile(signs, samples_per_class)
+    index = np.arange(2**latents, dtype=np.int32)
+    out = np.empty((latents, samples_per_class, index.size))
+    for i in range(latents):
+        out[i] = 1 - 2 * ((index >> i) & 1)
+    return out.reshape(latents, -1)
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class HypercubeSymmetry(Symmetry):
     def average_dual(self, dual: Array) -> Array:
         """Invariant dual points are Z = diag(zeta) Y, with one zeta for exchangeable labels."""
         y = labels(self.latents, self.samples_per_class)
-        zeta = np.einsum("kp,kp->k", dual, y) / y.shape[1]
+        zeta = np.array([np.dot(row, signs) for row, signs in zip(dual, y)]) / y.shape[1]
         if self.exchangeable:
             zeta = np.full_like(zeta, zeta.mean())
         return np.asarray(zeta[:, None] * y)
@@ -92,15 +95,17 @@ def relu_answer(latents: int, copies: int, alignments: Sequence[float], lambda1:
         return np.asarray(b.sum() + (y.T * b) @ y)
 
     def measure() -> Measure:
-        y = labels(latents, copies)
-        atoms, masses = [], []
-        for row, t in zip(y, parts):
+        used, tables, masses = [], [], []
+        for i, t in enumerate(parts):
             if t.strength == 0.0:
                 continue
             # phi(beta 1 +- gamma v) is the indicator of the on samples: its pair gives (11^T + vv^T) / 2
-            atoms += [t.beta + t.gamma * row, t.beta - t.gamma * row]
+            used += [(i,)] * 2
+            tables += [(t.beta + t.gamma, t.beta - t.gamma), (t.beta - t.gamma, t.beta + t.gamma)]
             masses += [2.0 * t.strength] * 2
-        return Measure(np.array(atoms), np.array(masses)) if atoms else Measure.zero(p)
+        if not used:
+            return Measure.zero(p)
+        return Measure.of_labels(LabelPatterns(tuple(used), tuple(tables)), np.array(masses), labels(latents, copies))
 
     whitened = all(a == 0.0 for a in alignments)
     return KnownAnswer(
