@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from .problem import TwoLayerProblem
 
 Array = NDArray[np.float64]
 
@@ -24,3 +27,21 @@ class Symmetry(ABC):
     @abstractmethod
     def describe(self) -> dict[str, Any]:
         """The group in words and numbers, as JSON values."""
+
+
+def average_over_hypercube(problem: TwoLayerProblem, dual: Array) -> Array | None:
+    """The average of a dual point over the symmetries of a hypercube task, found from the data; None for other data.
+
+    It is diag(zeta) Y, zeta_i = <Z_i, v_i> / P, with equal zeta for labels of equal weight in K_X (the permutations of
+    such labels are symmetries too).
+    """
+    from .checker.hypercube import hypercube_of
+
+    cube = hypercube_of(problem)
+    if cube is None:
+        return None
+    zeta = np.array([float((z * y).sum()) for z, y in zip(dual, problem.targets)]) / problem.n_samples
+    for weight in set(cube.weights):
+        alike = [i for i, w in enumerate(cube.weights) if w == weight]
+        zeta[alike] = zeta[alike].mean()
+    return np.asarray(zeta[:, None] * problem.targets)

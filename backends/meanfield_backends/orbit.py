@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize
 
 from meanfield_opt.backend import Progress, SolveOptions
 from meanfield_opt.checker.hypercube import Hypercube, hypercube_of
@@ -144,6 +143,14 @@ def price(reduced: Reduced, zeta: Array, labels: tuple[int, ...]) -> tuple[float
     return float(ratios[k]), tables[k]
 
 
+def same(one: Orbit, other: Orbit) -> bool:
+    """Whether two orbits are one to rounding, up to translations of the cube."""
+    if one.labels != other.labels:
+        return False
+    code = np.arange(one.table.size)
+    return any(float(np.abs(one.table[code ^ flip] - other.table).max()) <= 1e-9 for flip in range(code.size))
+
+
 def label_sets(labels: int, alike: bool) -> list[tuple[int, ...]]:
     """Label sets worth pricing: one of each size if the labels are alike, else all of each size."""
     sizes = range(1, min(labels, MOST_LABELS_OF_A_PATTERN) + 1)
@@ -153,41 +160,42 @@ def label_sets(labels: int, alike: bool) -> list[tuple[int, ...]]:
 
 
 def master(reduced: Reduced, orbits: list[Orbit], start: Array) -> Array:
-    """Masses m >= 0 of the orbits that minimise E: projected quasi-Newton, then Newton on the support."""
+    """Masses m >= 0 of the orbits that minimise E: projected Newton in the variables x = m c."""
     p, l1, l2 = reduced.cube.samples, reduced.lambda1, reduced.lambda2
     cost, kappa = np.array([o.cost for o in orbits]), np.array([o.kappa for o in orbits])
+    rows = kappa / cost[:, None]
 
-    def value(x: Array) -> tuple[float, Array]:
-        left = l2 + (x / cost) @ kappa
-        return l1 * float(x.sum()) + p * l2 * float((1 / left).sum()), l1 - p * l2 * (kappa @ left**-2) / cost
+    def value(x: Array) -> float:
+        return l1 * float(x.sum()) + p * l2 * float((1 / (l2 + x @ rows)).sum())
 
-    x = np.asarray(
-        optimize.minimize(
-            value,
-            start * cost,
-            jac=True,
-            method="L-BFGS-B",
-            bounds=[(0, None)] * len(orbits),
-            options={"ftol": 1e-16, "gtol": 1e-12, "maxiter": 500},
-        ).x
-    )
-    x[x < 1e-9 * x.max(initial=0.0)] = 0.0
-    for _ in range(20):
-        on = np.flatnonzero(x > 0)
-        if on.size == 0:
-            break
-        left = l2 + (x / cost) @ kappa
-        rows = kappa[on] / cost[on, None]
+    def slope(x: Array) -> Array:
+        return np.asarray(l1 - p * l2 * (rows @ (l2 + x @ rows) ** -2))
+
+    def residual(x: Array) -> float:
+        g = slope(x)
+        return float(np.abs(np.where(x > 0, g, np.minimum(g, 0.0))).max(initial=0.0))
+
+    x = start * cost
+    best = value(x)
+    for _ in range(300):
+        left = l2 + x @ rows
+        gradient = slope(x)
         hessian = 2 * p * l2 * (rows * left**-3) @ rows.T
-        step = -np.linalg.lstsq(hessian, value(x)[1][on], rcond=1e-12)[0]
-        new = x.copy()
-        new[on] = np.maximum(x[on] + step, 0.0)
-        if not value(new)[0] <= value(x)[0]:
-            break
-        done = np.abs(new - x).max() <= 1e-16 * np.abs(x).max()
-        x = new
-        if done:
-            break
+        on = np.flatnonzero((x > 0) | (gradient < 0))
+        part = hessian[np.ix_(on, on)]
+        part[np.diag_indices(on.size)] *= 1 + 1e-14
+        step = np.zeros_like(x)
+        step[on] = -np.linalg.lstsq(part, gradient[on], rcond=1e-13)[0]
+        length = 1.0
+        while length > 1e-12:
+            new = np.maximum(x + length * step, 0.0)
+            # near the optimum values no longer tell points apart, but optimality residuals do
+            if value(new) < best or (value(new) <= best * (1 + 1e-15) and residual(new) < residual(x)):
+                break
+            length /= 2
+        else:
+            break  # no descent left in floating point
+        x, best = new, value(new)
     return np.asarray(x / cost)
 
 
@@ -245,8 +253,9 @@ def solve_orbits(problem: TwoLayerProblem, options: SolveOptions, backend: str) 
                 alone[labels[0]] = ratio
             elif ratio <= (1 + 1e-10) * max(alone.get(label, 0.0) for label in labels):
                 continue
-            if ratio > 1 + 1e-13:
-                fresh.append(reduced.orbit(labels, table))
+            orbit = reduced.orbit(labels, table)
+            if ratio > 1 + 1e-13 and not any(same(orbit, other) for other in orbits):
+                fresh.append(orbit)
         if options.progress is not None:
             energy = reduced.cube.samples * float((zeta / 2).sum()) + problem.lambda1 * float(
                 sum(m * o.cost for m, o in zip(masses, orbits))
@@ -256,7 +265,7 @@ def solve_orbits(problem: TwoLayerProblem, options: SolveOptions, backend: str) 
                 Progress("orbits", rounds, energy, lower, time.perf_counter() - begin, int((masses > 0).sum()))
             )
         if worst <= 1 + min(1e-12, options.tolerance) or not fresh:
-            status = Status.SOLVED
+            status = Status.SOLVED if worst <= 1 + options.tolerance else Status.INACCURATE
             break
         if time.perf_counter() - begin > options.time_limit:
             status = Status.TIME_LIMIT

@@ -17,6 +17,7 @@ from ..errors import InputError
 from ..measure import Measure
 from ..problem import MeanFieldProblem, TwoLayerProblem
 from ..solution import Solution
+from ..symmetry import average_over_hypercube
 from .engine import ENGINES, Limits, Outcome, ProofEngine, Question, SupremumProof, applicable
 
 Array = NDArray[np.float64]
@@ -125,8 +126,11 @@ def _witnesses(problem: TwoLayerProblem, candidate: Any) -> tuple[Measure, Array
 
 
 def _dual_candidates(problem: TwoLayerProblem, dual: Array) -> list[Array]:
-    """The dual points worth trying: averaged over the declared symmetry first, then as given."""
+    """The dual points worth trying: averaged over the detected or declared symmetry first, then as given."""
     given = problem.loss.project_dual(np.asarray(dual, dtype=np.float64), problem.targets)
-    if problem.symmetry is None:
+    averaged = average_over_hypercube(problem, given)
+    if averaged is None and problem.symmetry is not None:
+        averaged = problem.symmetry.average_dual(given)
+    if averaged is None or np.array_equal(averaged, given):
         return [given]
-    return [problem.loss.project_dual(problem.symmetry.average_dual(given), problem.targets), given]
+    return [problem.loss.project_dual(averaged, problem.targets), given]
