@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from meanfield_backends.orbit import Reduced, faces, price, refusal, solve_orbits
 
 import meanfield_opt as mfo
+from meanfield_backends.orbit import Reduced, faces, price, refusal, solve_orbits
 from meanfield_opt.checker.document import digest
 from meanfield_opt.checker.hypercube import hypercube_of
 from meanfield_opt.checker.invariant import invariant_energy_upper
