@@ -15,8 +15,9 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .checker.definite import least_eigenvalue
 from .errors import InputError
-from .rounding import down, gamma, gram_norm_upper, matmul_bounds, square_interval, sum_upper, up
+from .rounding import down, gram_norm_upper, matmul_bounds, square_interval, sum_upper, up
 from .validate import real_array
 
 Array = NDArray[np.float64]
@@ -269,20 +270,8 @@ class DenseGeometry(Geometry):
 
     @cached_property
     def least_eigenvalue(self) -> float:
-        """A rigorous lower bound on the least eigenvalue (0 if none positive is proved); Rump 2006, Cholesky test."""
-        n = self.n_samples
-        shift = 0.9 * float(np.linalg.eigvalsh(self.kernel)[0])
-        if not shift > 0:
-            return 0.0
-        try:
-            np.linalg.cholesky(self.kernel - shift * np.eye(n))
-        except np.linalg.LinAlgError:
-            return 0.0
-        # success of the floating Cholesky proves A - shift I + gamma_{n+1}/(1-gamma_{n+1}) trace I is PSD
-        g = gamma(n + 8)
-        trace = float(sum_upper(np.abs(np.diag(self.kernel))))
-        bound = float(down(down(shift - up(up(g / down(1 - g)) * trace)) - 4 * 2.0**-53 * shift))
-        return max(bound, 0.0)
+        """A rigorous lower bound on the least eigenvalue (0 if none positive is proved)."""
+        return max(0.0, least_eigenvalue(self.kernel))
 
     def preactivation(self, theta: Array) -> Array:
         return np.asarray(theta @ self._factor.T)

@@ -52,7 +52,8 @@ def dot_bounds(a: Array, b: Array) -> tuple[float, float]:
     if not math.isfinite(largest):
         return -math.inf, math.inf
     if largest > 1e140:  # splitting could overflow: fall back to the a-priori bound
-        lo, hi = matmul_bounds(x[None, :], y[:, None])
+        with np.errstate(over="ignore", invalid="ignore"):
+            lo, hi = matmul_bounds(x[None, :], y[:, None])
         return float(lo[0, 0]), float(hi[0, 0])
     p, e = two_product(x, y)
     total = math.fsum(p) if x.size == 0 else math.fsum(np.concatenate([p, e]))
@@ -63,7 +64,12 @@ def dot_bounds(a: Array, b: Array) -> tuple[float, float]:
 
 def sum_bounds(x: Array) -> tuple[float, float]:
     """(lo, hi) enclosing the exact sum of the entries."""
-    total = math.fsum(np.ravel(x))
+    try:
+        total = math.fsum(np.ravel(x))
+    except (OverflowError, ValueError):  # beyond the largest float, or inf - inf
+        return -math.inf, math.inf
+    if not math.isfinite(total):
+        return -math.inf, math.inf
     return float(down(total)), float(up(total))
 
 
@@ -75,7 +81,10 @@ def matmul_bounds(a: Array, b: Array) -> tuple[Array, Array]:
     # size itself is rounded: it is at least (1 - gamma_n) times the exact |a||b| (less underflow)
     g = gamma(n + 2)
     radius = up(up(g * up(size / down(1.0 - g))) + up(2.0 * n * TINY))
-    return down(mid - radius), up(mid + radius)
+    lo, hi = down(mid - radius), up(mid + radius)
+    # overflow and NaN say nothing: the whole line
+    fine = np.isfinite(lo) & np.isfinite(hi)
+    return np.where(fine, lo, -np.inf), np.where(fine, hi, np.inf)
 
 
 def matmul_interval(a: Array, b_lo: Array, b_hi: Array) -> tuple[Array, Array]:
@@ -119,8 +128,8 @@ def gram_norm_upper(factor: Array) -> float:
     for _ in range(100):
         y = size @ x
         top = float(y.max(initial=0.0))
-        if top == 0.0:
-            return 0.0
+        if not 0.0 < top < math.inf:
+            break
         x = np.maximum(y / top, 1e-8)
     _, product = matmul_bounds(size, x[:, None])
-    return float(np.max(up(product[:, 0] / x)))
+    return float(np.max(up(product[:, 0] / x), initial=0.0))

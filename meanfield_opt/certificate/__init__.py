@@ -1,6 +1,16 @@
 """Certificates: rigorous two-sided bounds on the optimum of a problem, as artefacts that others can check."""
 
-from .certify import Certificate, certify
+from .certify import CERTIFIERS, Certificate, certify
 from .engine import ENGINES, Limits, Outcome, ProofEngine, Question, SupremumProof
 
-__all__ = ["ENGINES", "Certificate", "Limits", "Outcome", "ProofEngine", "Question", "SupremumProof", "certify"]
+__all__ = [
+    "CERTIFIERS",
+    "ENGINES",
+    "Certificate",
+    "Limits",
+    "Outcome",
+    "ProofEngine",
+    "Question",
+    "SupremumProof",
+    "certify",
+]

@@ -10,13 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CertificateError, InputError, MeanFieldError
+from ..errors import CertificateError, MeanFieldError
 from ..measure import Measure
-from ..plugins import FAMILIES
+from ..plugins import Registry
 from ..problem import MeanFieldProblem, TwoLayerProblem
 from .bounds import lower_from_proof, network_energy_upper
-from .document import decode_array, decode_dual, decode_float, decode_patterns, read_document, recipe_of
+from .codec import decode_float, expect_keys
+from .compact import decode_dual
+from .document import decode_measure, read_document
+from .embed import settle_problem
 from .norm import norm_sigma
+from .refute import measure_energy_lower
 from .symmetric import replay_hypercube
 
 Array = NDArray[np.float64]
@@ -29,6 +33,10 @@ REPLAYS: dict[str, Replay] = {
 }
 
 
+#: what a certificate for a two-layer problem contains
+_BODY = {"format", "version", "problem", "primal", "dual", "scale", "proof", "refutation", "claims"}
+
+
 @dataclass(frozen=True)
 class VerifiedBound:
     """What the checker recomputed and accepts."""
@@ -37,6 +45,7 @@ class VerifiedBound:
     upper_bound: float
     proof: str
     fingerprint: str
+    verdict: str = "proved"
 
     @property
     def relative_gap(self) -> float:
@@ -44,83 +53,102 @@ class VerifiedBound:
         return (self.upper_bound - self.lower_bound) / max(1e-300, abs(self.upper_bound))
 
 
+#: kind of problem (its class name) -> checker(body, given problem or None), for problems other than two-layer ones
+Checker = Callable[[dict[str, Any], MeanFieldProblem | None], VerifiedBound]
+CHECKERS: Registry[Checker] = Registry("meanfield_opt.checkers", "certificate checker", callable)
+
+
 def verify(path: str | Path, problem: MeanFieldProblem | None = None) -> VerifiedBound:
     """Recompute a certificate's bounds from the problem's data; CertificateError unless all its claims follow.
 
-    problem: may be left out when the certificate says by name how to rebuild it.
+    problem: may be left out, because the certificate says by recipe or by data which problem it is for. If given, it
+    must be that problem.
     """
     body = read_document(Path(path))
-    if problem is None:
-        problem = rebuild(body)
     try:
-        return _check(body, problem)
+        # overflow and NaN are answered by the comparisons below, not by numpy's warnings
+        with np.errstate(all="ignore"):
+            return _check(body, problem)
     except CertificateError:
         raise
-    except (KeyError, TypeError, ValueError, IndexError, OverflowError, MeanFieldError) as error:
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        IndexError,
+        ArithmeticError,
+        AttributeError,
+        AssertionError,
+        RecursionError,
+        MemoryError,
+        np.linalg.LinAlgError,
+        MeanFieldError,
+    ) as error:
         raise CertificateError(f"the certificate is malformed: {error}") from error
 
 
-def rebuild(body: dict[str, Any]) -> MeanFieldProblem:
-    """The problem that a certificate names."""
-    recipe = recipe_of(body)
-    if recipe is None:
-        raise InputError("this certificate is for data given by a user: pass the problem to check it against.")
-    try:
-        problem = FAMILIES.get(recipe.family)(**recipe.parameters)
-    except (MeanFieldError, TypeError) as error:
-        raise CertificateError(
-            f"the problem {recipe.family!r} of the certificate cannot be rebuilt: {error}"
-        ) from error
-    if not isinstance(problem, MeanFieldProblem):
-        raise CertificateError(f"{recipe.family!r} does not build a problem.")
-    return problem
-
-
-def _check(body: dict[str, Any], problem: MeanFieldProblem) -> VerifiedBound:
+def _check(body: dict[str, Any], given: MeanFieldProblem | None) -> VerifiedBound:
+    kind = body["problem"]["kind"]
+    if kind != "two-layer":
+        if kind not in CHECKERS.names():
+            raise CertificateError(f"certificates for problems of kind {kind!r} are unknown to this checker.")
+        return CHECKERS.get(kind)(body, given)
+    expect_keys(body, _BODY, "the certificate")
+    problem = settle_problem(body["problem"], given)
     if not isinstance(problem, TwoLayerProblem):
-        raise CertificateError(f"no checker for problems of kind {type(problem).__name__}.")
-    if body["problem"]["fingerprint"] != problem.fingerprint:
-        raise CertificateError("the certificate belongs to another problem (fingerprints differ).")
-    claims = body["claims"]
+        raise CertificateError(f"the certificate is for a two-layer problem, not a {type(problem).__name__}.")
+    claims, proof, refutation = body["claims"], body["proof"], body["refutation"]
+    expect_keys(claims, {"lower", "upper", "verdict"}, "the claims")
     lower, upper = decode_float(claims["lower"], "the lower bound"), decode_float(claims["upper"], "the upper bound")
-    primal = body["primal"]
-    packed = primal["atoms"]
-    compact = decode_patterns(packed) if isinstance(packed, dict) and "labels" in packed else None
-    measure = Measure(
-        decode_array(packed, "atoms", ndim=2) if compact is None else compact.arrays(problem.targets),
-        decode_array(primal["masses"], "masses", ndim=1),
-        None if primal["neurons"] is None else decode_array(primal["neurons"], "neurons", ndim=2),
-        None if primal["readout"] is None else decode_array(primal["readout"], "readout", ndim=2),
-        compact,
-    )
-    actual_upper = _upper(problem, measure)
+    measure = decode_measure(problem, body["primal"], "the primal witness")
+    actual_upper = network_energy_upper(problem, measure)
     if not actual_upper <= upper:
         raise CertificateError(f"the measure does not prove the upper bound: {actual_upper!r} > {upper!r}.")
-    proof = body["proof"]
     dual = decode_dual(body["dual"], problem.targets)
     if dual.shape != problem.targets.shape:
         raise CertificateError(f"the dual point has shape {dual.shape}, the targets {problem.targets.shape}.")
+    scale = decode_float(body["scale"], "the scale")
     if proof is None:
-        words = "trivial bound"
-        actual_lower = problem.loss.dual_lower(np.zeros_like(dual), problem.targets, 0.0)
+        words = "no proof: the trivial bound min L"
+        if scale != 0.0:
+            raise CertificateError("a certificate without a proof has scale 0.")
+        actual_lower = lower_from_proof(problem, dual * 0.0, 0.0, 0.0)
     else:
-        kind, words = proof["kind"], str(proof["words"])
-        if kind not in REPLAYS:
-            raise CertificateError(f"proofs of kind {kind!r} are unknown to this checker.")
-        claimed = decode_float(proof["bound"], "the supremum")
-        bound = REPLAYS[kind](problem, dual, claimed, proof["artefact"])
-        if not 0 <= bound <= claimed:
-            raise CertificateError(f"the proof gives the supremum {bound!r}, not the claimed {claimed!r}.")
-        actual_lower = lower_from_proof(problem, dual, decode_float(body["scale"], "the scale"), claimed)
+        actual_lower, words = _replayed(problem, dual, scale, proof)
     if not actual_lower >= lower:
         raise CertificateError(f"the proof does not reach the lower bound: {actual_lower!r} < {lower!r}.")
-    return VerifiedBound(lower, upper, words, problem.fingerprint)
+    expected = "open" if proof is None else "proved"
+    if refutation is not None:
+        expected = "refuted"
+        _check_refutation(problem, measure, refutation)
+    if claims["verdict"] != expected:
+        raise CertificateError(f"the verdict {claims['verdict']!r} does not follow; it should be {expected!r}.")
+    return VerifiedBound(lower, upper, words, problem.fingerprint, expected)
 
 
-def _upper(problem: TwoLayerProblem, measure: Measure) -> float:
-    if measure.n_atoms == 0:
-        zero = np.zeros_like(problem.targets)
-        return problem.loss.value_upper(zero, zero, problem.targets)
-    if measure.atoms.shape[1] != problem.n_samples or not (measure.masses > 0).all():
-        raise CertificateError("the measure does not fit the problem, or has atoms without mass.")
-    return network_energy_upper(problem, measure)
+def _replayed(problem: TwoLayerProblem, dual: Array, scale: float, proof: Any) -> tuple[float, str]:
+    expect_keys(proof, {"kind", "words", "bound", "artefact"}, "the proof")
+    kind = proof["kind"]
+    if not isinstance(kind, str) or kind not in REPLAYS:
+        raise CertificateError(f"proofs of kind {kind!r} are unknown to this checker.")
+    if not isinstance(proof["words"], str) or not isinstance(proof["artefact"], dict):
+        raise CertificateError("the proof needs words and an artefact.")
+    claimed = decode_float(proof["bound"], "the supremum")
+    bound = REPLAYS[kind](problem, dual, claimed, proof["artefact"])
+    if not 0 <= bound <= claimed:
+        raise CertificateError(f"the proof gives the supremum {bound!r}, not the claimed {claimed!r}.")
+    return lower_from_proof(problem, dual, scale, claimed), proof["words"]
+
+
+def _check_refutation(problem: TwoLayerProblem, candidate: Measure, value: Any) -> None:
+    """Replay: some other measure is proved to have less energy than the candidate is proved to have at least."""
+    expect_keys(value, {"primal", "upper", "candidate_lower"}, "the refutation")
+    better = decode_measure(problem, value["primal"], "the better measure")
+    upper = decode_float(value["upper"], "the better measure's energy")
+    least = decode_float(value["candidate_lower"], "the candidate's energy")
+    if not network_energy_upper(problem, better) <= upper:
+        raise CertificateError("the better measure does not have the energy claimed for it.")
+    if not measure_energy_lower(problem, candidate) >= least:
+        raise CertificateError("the candidate's energy is not shown to be as large as claimed.")
+    if not upper < least:
+        raise CertificateError("the refutation does not show a better measure.")

@@ -1,0 +1,119 @@
+"""Making a refuted candidate better: violating neurons by sampling, and masses re-optimised over a fixed dictionary.
+
+Nothing here proves anything: what it finds is then evaluated rigorously by ``checker.bounds`` and ``checker.refute``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..measure import Measure
+from ..problem import TwoLayerProblem
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Refutation:
+    """A measure ``better`` than the candidate: its energy is at most ``upper`` < ``candidate_lower`` <= E[candidate]."""
+
+    better: Measure
+    upper: float
+    candidate_lower: float
+
+
+def violating_neurons(
+    problem: TwoLayerProblem, dual: Array, *, count: int = 8, samples: int = 256, seed: int = 0
+) -> Array:
+    """Up to ``count`` neurons theta (., r) of negative first variation, worst first: random starts, then ascent.
+
+    The ascent is the generalised power iteration theta <- A^T (phi'(h) * Z^T Z phi(h)), for each start at its best
+    length on a grid where phi is not positively homogeneous.
+    """
+    rng = np.random.default_rng(seed)
+    samples = int(max(16, min(samples, 2_000_000 // max(1, problem.n_samples))))
+    theta = rng.standard_normal((samples, problem.geometry.n_parameters))
+    lengths = np.ones(1) if problem.activation.degree == 1 else np.geomspace(0.05, 20.0, 12)
+    with np.errstate(all="ignore"):
+        for _ in range(12):
+            norm = np.linalg.norm(theta, axis=1, keepdims=True)
+            theta = theta / np.where(norm > 0, norm, 1.0)
+            theta = _best_length(problem, dual, theta, lengths)
+            h = problem.geometry.preactivation(theta)
+            pull = (dual.T @ (dual @ problem.features(h).T)).T * problem.activation.derivative(h)
+            step = problem.geometry.pullback(pull)
+            size = np.linalg.norm(step, axis=1, keepdims=True)
+            theta = np.where(size > 0, 0.3 * theta + step / np.where(size > 0, size, 1.0), theta)
+        norm = np.linalg.norm(theta, axis=1, keepdims=True)
+        theta = _best_length(problem, dual, theta / np.where(norm > 0, norm, 1.0), lengths)
+        value = _variation(problem, dual, theta)
+    theta, value = theta[np.isfinite(value)], value[np.isfinite(value)]
+    order = np.argsort(value)
+    chosen: list[int] = []
+    for i in order:
+        if value[i] >= 0 or len(chosen) == count:
+            break
+        if all(np.linalg.norm(theta[i] - theta[j]) > 1e-3 * np.linalg.norm(theta[i]) for j in chosen):
+            chosen.append(int(i))
+    return np.asarray(theta[chosen])
+
+
+def _variation(problem: TwoLayerProblem, dual: Array, theta: Array) -> Array:
+    """First variation with |theta|^2 for the cost (an upper bound on c, without a projection)."""
+    response = dual @ problem.features(problem.geometry.preactivation(theta)).T
+    gain = np.einsum("kj,kj->j", response, response) / (4.0 * problem.lambda2)
+    return np.asarray(problem.lambda1 * np.einsum("jr,jr->j", theta, theta) - gain)
+
+
+def _best_length(problem: TwoLayerProblem, dual: Array, theta: Array, lengths: Array) -> Array:
+    if lengths.size == 1:
+        return theta
+    values = np.stack([_variation(problem, dual, s * theta) for s in lengths])
+    return np.asarray(theta * lengths[np.argmin(values, axis=0)][:, None])
+
+
+def with_neurons(problem: TwoLayerProblem, measure: Measure, neurons: Array, mass: float = 0.0) -> Measure:
+    """The measure with further neurons theta (n, r), each of ``mass``: what column generation starts from."""
+    theta = measure.neurons
+    if theta is None or theta.shape[1] != problem.geometry.n_parameters:
+        theta = problem.geometry.weights(measure.atoms)
+    neurons = np.atleast_2d(neurons)
+    return Measure(
+        np.vstack([measure.atoms, problem.geometry.preactivation(neurons)]),
+        np.concatenate([measure.masses, np.full(neurons.shape[0], mass)]),
+        np.vstack([theta, neurons]),
+    )
+
+
+def reoptimised(problem: TwoLayerProblem, measure: Measure, *, rounds: int = 60) -> Measure:
+    """Masses and output weights improved over the measure's own atoms; the energy never rises.
+
+    Alternates ridge regression for the weights v_j and m_j = sqrt(l2 / (l1 c_j + mu)) |v_j|, the exact minimisers of
+    sum_j l1 m_j c_j + l2 |v_j|^2 / m_j, with mu >= 0 such that a width is respected.
+    """
+    measure = measure.support()
+    best, best_energy = measure, problem.energy(measure)
+    for _ in range(rounds):
+        if measure.n_atoms == 0:
+            break
+        v = problem.readout(measure) * measure.masses
+        size = np.linalg.norm(v, axis=0)
+        cost = problem.lambda1 * np.maximum(problem.atom_costs(measure), 1e-300)
+        masses = np.sqrt(problem.lambda2 / cost) * size
+        if problem.width is not None and masses.sum() > problem.width:
+            low, high = 0.0, float(problem.lambda2 * (size.sum() / problem.width) ** 2)
+            for _ in range(100):
+                mu = 0.5 * (low + high)
+                masses = np.sqrt(problem.lambda2 / (cost + mu)) * size
+                low, high = (mu, high) if masses.sum() > problem.width else (low, mu)
+        keep = masses > 1e-12 * max(1e-300, float(masses.max(initial=0.0)))
+        measure = Measure(measure.atoms[keep], masses[keep], None if measure.neurons is None else measure.neurons[keep])
+        energy = problem.energy(measure)
+        if energy < best_energy * (1 - 1e-12):
+            best, best_energy = measure, energy
+        elif energy >= best_energy:
+            break
+    return best
