@@ -76,7 +76,8 @@ def network_energy_upper(problem: TwoLayerProblem, measure: Measure) -> float:
 def tau_bounds(problem: TwoLayerProblem) -> tuple[float, float]:
     """Rigorous (lo, hi) around 4 l1 l2; lo is 0 where the product underflows."""
     product = problem.lambda1 * problem.lambda2
-    return max(4.0 * float(down(product)), 0.0), 4.0 * float(up(product))
+    low = min(max(4.0 * float(down(product)), 0.0), float(np.finfo(np.float64).max))
+    return low, 4.0 * float(up(product))
 
 
 def best_rigorous_scale(problem: TwoLayerProblem, dual: Array, bound: float) -> float:
