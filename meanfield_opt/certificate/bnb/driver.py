@@ -1,0 +1,236 @@
+"""Stage by stage refinement of a partition into cones, on several threads, with a valid bound at every stop.
+
+A stage has a level (a bound on the squared ratio) that every cone must pass; the levels descend towards the best value
+seen. The tree of the last finished stage is the proof so far: being interrupted never costs more than the stage at hand.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engine import Limits
+
+Array = NDArray[np.float64]
+Ints = NDArray[np.int32]
+
+T = TypeVar("T", bound=np.generic)
+
+log = logging.getLogger(__name__)
+
+CHUNK_NODES = 40_000
+ITEM_NODES = 4_000
+MOST_LEAVES = 6_000_000
+#: squared levels of the stages relative to the best ratio seen: (1 + gap)^2
+GAPS = (8.0, 2.0, 0.5, 0.1, 0.02, 4e-3, 8e-4, 1.6e-4, 3e-5, 6e-6, 1e-6, 2e-7, 4e-8, 8e-9, 1e-9)
+
+
+@dataclass(frozen=True, eq=False)
+class Refined:
+    """What one compiled call did to its cones: ``done`` of them were treated, each span giving (ops, leaves) ends."""
+
+    done: int
+    ops: Ints
+    leaves: Array
+    status: NDArray[np.int8]
+    spans: NDArray[np.int64]
+    best: Array
+
+
+class View(ABC):
+    """One formulation of the supremum as a condition on cones of dimension ``dimension``."""
+
+    dimension: int
+    #: identifies problem, dual point and formulation, for checkpoints
+    digest: str
+
+    @abstractmethod
+    def refine(self, cones: Array, level: float, final: float, budget: int) -> Refined:
+        """Refine cones until they pass at ``level`` or the budget of nodes is used up."""
+
+    @abstractmethod
+    def start(self) -> tuple[float, Array]:
+        """The best squared ratio that a quick local search finds, and its point."""
+
+
+@dataclass(frozen=True, eq=False)
+class Partition:
+    """A finished stage: every leaf of the preorder forest ``ops`` passed the test at ``level``."""
+
+    level: float
+    ops: Ints
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The result of a search: the best finished partition, the best point seen with its squared ratio."""
+
+    partition: Partition | None
+    best: float
+    point: Array
+    complete: bool
+    nodes: int
+    stages: int
+
+
+def orthants(dimension: int) -> Array:
+    """The 2^n cones spanned by the signed unit vectors, in binary order (bit i set: -e_i)."""
+    signs = np.array([[1.0 - 2.0 * ((code >> i) & 1) for i in range(dimension)] for code in range(2**dimension)])
+    return np.asarray(signs[:, None, :] * np.eye(dimension))
+
+
+@dataclass
+class _State:
+    ops: Ints
+    leaves: Array
+    status: NDArray[np.int8]
+    best: float
+    point: Array
+    stage: int
+
+
+def search(view: View, limits: Limits) -> Found:
+    """Refine until the bound is within ``limits.target`` of the best ratio seen, or the time is up."""
+    deadline = time.perf_counter() + limits.seconds
+    state = _resume(view, limits.checkpoint) or _begin(view)
+    gaps = [gap for gap in GAPS if gap > 2.0 * limits.target] + [limits.target]
+    partition: Partition | None = None
+    nodes = 0
+    saved = time.perf_counter()
+    with ThreadPoolExecutor(max(1, limits.workers)) as pool:
+        while state.stage < len(gaps):
+            gap = gaps[state.stage]
+            state.status[state.status == 0] = -1
+            while True:
+                todo = np.flatnonzero(state.status < 0)
+                level, final = state.best * (1 + gap) ** 2, state.best * (1 + limits.target) ** 2
+                if todo.size == 0:
+                    break
+                if time.perf_counter() > deadline or state.leaves.shape[0] > MOST_LEAVES:
+                    _save(view, state, limits.checkpoint)
+                    return Found(partition, state.best, state.point, False, nodes, state.stage)
+                nodes += _round(view, state, todo, level, final, pool, limits.workers, deadline)
+                if limits.progress is not None:
+                    proved = math.inf if partition is None else math.sqrt(partition.level)
+                    limits.progress(proved, math.sqrt(state.best), int((state.status < 0).sum()))
+                if time.perf_counter() - saved > 20.0:
+                    _save(view, state, limits.checkpoint)
+                    saved = time.perf_counter()
+            partition = Partition(level, state.ops)
+            log.debug("gap %.1e proved with %d leaves", gap, state.leaves.shape[0])
+            state.stage += 1
+    _save(view, state, limits.checkpoint)
+    return Found(partition, state.best, state.point, True, nodes, state.stage)
+
+
+def _begin(view: View) -> _State:
+    best, point = view.start()
+    roots = orthants(view.dimension)
+    n = roots.shape[0]
+    # a positive floor keeps the levels meaningful when nothing responds at all
+    return _State(np.zeros(n, np.int32), roots, np.full(n, -1, np.int8), max(best, 1e-250), point, 0)
+
+
+def _round(
+    view: View,
+    state: _State,
+    todo: NDArray[np.intp],
+    level: float,
+    final: float,
+    pool: ThreadPoolExecutor,
+    workers: int,
+    deadline: float,
+) -> int:
+    """One pass over (some of) the open leaves; returns the number of nodes made."""
+    count = min(todo.size, 4096 * max(1, workers))
+    per_chunk = max(1, min(512, -(-count // (4 * max(1, workers)))))
+    chunks = [todo[i : i + per_chunk] for i in range(0, count, per_chunk)]
+
+    def work(chunk: NDArray[np.intp]) -> Refined | None:
+        if time.perf_counter() > deadline:
+            return None
+        return view.refine(state.leaves[chunk], level, final, ITEM_NODES)
+
+    results = list(pool.map(work, chunks))
+    treated: list[NDArray[np.intp]] = []
+    ops, leaves, status, op_counts, leaf_counts = [], [], [], [], []
+    for chunk, result in zip(chunks, results):
+        if result is None or result.done == 0:
+            continue
+        treated.append(chunk[: result.done])
+        spans = result.spans[: result.done]
+        op_counts.append(np.diff(spans[:, 0], prepend=0))
+        leaf_counts.append(np.diff(spans[:, 1], prepend=0))
+        ops.append(result.ops[: spans[-1, 0]])
+        leaves.append(result.leaves[: spans[-1, 1]])
+        status.append(result.status[: spans[-1, 1]])
+        if result.best[0] > state.best:
+            state.best, state.point = float(result.best[0]), result.best[1:].copy()
+    if not treated:
+        return 0
+    items = np.concatenate(treated)
+    new_ops = np.concatenate(ops)
+    at = np.flatnonzero(state.ops == 0)[items]
+    state.ops = _splice(state.ops, at, np.concatenate(op_counts), new_ops)
+    counts = np.concatenate(leaf_counts)
+    state.leaves = _splice(state.leaves, items, counts, np.concatenate(leaves))
+    state.status = _splice(state.status, items, counts, np.concatenate(status))
+    return int(new_ops.size)
+
+
+def _splice(old: NDArray[T], at: NDArray[np.intp], counts: NDArray[np.int64], new: NDArray[T]) -> NDArray[T]:
+    """``old`` with entry at[k] replaced by counts[k] entries of ``new``, in order."""
+    repeats = np.ones(old.shape[0], np.int64)
+    repeats[at] = counts
+    replaced = np.zeros(old.shape[0], np.bool_)
+    replaced[at] = True
+    out = np.repeat(old, repeats, axis=0)
+    out[np.repeat(replaced, repeats)] = new
+    return out
+
+
+def _file(view: View, checkpoint: str | None) -> Path | None:
+    return None if checkpoint is None else Path(f"{checkpoint}.{view.digest[:16]}.npz")
+
+
+def _save(view: View, state: _State, checkpoint: str | None) -> None:
+    path = _file(view, checkpoint)
+    if path is None:
+        return
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as stream:
+        np.savez(
+            stream,
+            ops=state.ops,
+            leaves=state.leaves,
+            status=state.status,
+            best=state.best,
+            point=state.point,
+            stage=state.stage,
+            digest=view.digest,
+        )
+    os.replace(part, path)
+
+
+def _resume(view: View, checkpoint: str | None) -> _State | None:
+    """The saved partition, of which only the shape is used: every leaf is tested again before it counts."""
+    path = _file(view, checkpoint)
+    if path is None or not path.exists():
+        return None
+    with np.load(path) as saved:
+        if str(saved["digest"]) != view.digest:
+            return None
+        status = np.full(saved["status"].shape, -1, np.int8)
+        return _State(
+            saved["ops"], saved["leaves"], status, float(saved["best"]), saved["point"], max(int(saved["stage"]) - 1, 0)
+        )

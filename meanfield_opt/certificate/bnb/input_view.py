@@ -1,0 +1,132 @@
+"""Proof engine for few parameters: branch and bound over cones of theta in R^r, for activations with one kink at 0."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...checker.cones import encode_tree
+from ...checker.document import encode_float
+from ...checker.input_view import InputForm, input_form, input_sigma, slopes
+from ...checker.norm import norm_sigma
+from ...geometry import FactorGeometry
+from ..engine import Limits, Outcome, ProofEngine, Question, SupremumProof
+from .driver import CHUNK_NODES, ITEM_NODES, Refined, View, search
+
+Array = NDArray[np.float64]
+
+#: cut across single rows once at most this many are undecided on a cone
+FEW = 12
+MOST_PARAMETERS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class InputView(View):
+    """The compiled search on the normal form."""
+
+    form: InputForm
+    digest: str
+
+    @property
+    def dimension(self) -> int:  # type: ignore[override]
+        return int(self.form.rows.shape[1])
+
+    def refine(self, cones: Array, level: float, final: float, budget: int) -> Refined:
+        from .input_kernel import MAX_DEPTH, refine_input
+
+        r = self.dimension
+        room = CHUNK_NODES + 2 * ITEM_NODES + 4 * MAX_DEPTH
+        ops, status = np.empty(room, np.int32), np.empty(room, np.int8)
+        leaves = np.empty((room, r, r))
+        best, spans = np.zeros(1 + r), np.zeros((cones.shape[0], 2), np.int64)
+        f = self.form
+        done = refine_input(
+            cones, f.rows, f.size, f.weight, f.base, level, final, FEW, budget, ops, leaves, status, best, spans
+        )
+        return Refined(int(done), ops, leaves, status, spans, best)
+
+    def start(self) -> tuple[float, Array]:
+        """Projected gradient ascent of |q|^2 on the sphere, from seeded random directions."""
+        f = self.form
+        p, r = f.rows.shape
+        count = int(min(200, max(8, 4_000_000 // (p * (r + f.weight.shape[1])) // 30)))
+        theta = np.random.default_rng(0).standard_normal((count, r))
+        best, point = 0.0, theta[0]
+        for step in range(30):
+            theta /= np.maximum(np.sqrt((theta**2).sum(axis=1, keepdims=True)), 1e-300)
+            h = theta @ f.rows.T
+            q = np.maximum(h, 0.0) @ f.weight + theta @ f.base.T
+            value = (q**2).sum(axis=1)
+            if value.max() > best:
+                best, point = float(value.max()), theta[value.argmax()].copy()
+            slope = ((q @ f.weight.T) * (h > 0)) @ f.rows + q @ f.base
+            norm = np.maximum(np.sqrt((slope**2).sum(axis=1, keepdims=True)), 1e-300)
+            theta = theta + (3.0 if step < 15 else 0.3) * slope / norm
+        return best, point
+
+
+@dataclass(frozen=True)
+class InputViewEngine(ProofEngine):
+    """sup over theta of |Z phi(A theta)|^2 - sigma^2 tau |theta|^2, exactly where few rows are undecided."""
+
+    name = "input_view"
+
+    def refusal(self, question: Question) -> str | None:
+        problem = question.problem
+        if question.mode != "ratio":
+            return "the input view proves the ratio of free mass; under a width use the interval engine."
+        if not isinstance(problem.geometry, FactorGeometry):
+            return "the input view needs K_X = A A^T with few columns; this geometry has no such factor."
+        if slopes(problem) is None:
+            return (
+                f"the input view needs an activation with one kink, at 0; {problem.activation.name} is not of the kind."
+            )
+        r = problem.geometry.n_parameters
+        if r > MOST_PARAMETERS:
+            return f"{r} parameters are too many for a partition of theta space (at most {MOST_PARAMETERS})."
+        return None
+
+    def predicted_seconds(self, question: Question) -> float:
+        """Grows like a power of the number of rows that rises with r; measured on random labels."""
+        p, r = question.problem.n_samples, question.problem.geometry.n_parameters
+        if r == 1:
+            return 0.01
+        return float(0.1 + 7e-5 * (5.0 * p**0.31) ** (r - 1))
+
+    def tightness(self, question: Question) -> int:
+        return 0
+
+    def prove(self, question: Question, limits: Limits) -> Outcome:
+        problem, dual = question.problem, np.ascontiguousarray(question.dual)
+        form = input_form(problem, dual)
+        assert form is not None
+        if not dual.any():
+            return Outcome(SupremumProof("norm", "the dual point is zero", norm_sigma(problem, dual)))
+        hasher = hashlib.sha256(b"input view")
+        hasher.update(problem.fingerprint.encode())
+        hasher.update(np.ascontiguousarray(dual, dtype="<f8").tobytes())
+        found = search(InputView(form, hasher.hexdigest()), limits)
+        stats = {"nodes": found.nodes, "stages": found.stages}
+        neuron = np.asarray(found.point / max(float(np.linalg.norm(found.point)), 1e-300))
+        if found.partition is None:
+            return Outcome(None, neuron, False, stats)
+        from .kernels import depths
+
+        depth = depths(found.partition.ops)
+        bound = input_sigma(problem, form, found.partition.level, int(depth.max()) + 1) * (1.0 + 2.0**-44)
+        if not math.isfinite(bound):
+            return Outcome(None, neuron, False, stats)
+        cones = int((found.partition.ops == 0).sum())
+        artefact = {
+            "level": encode_float(found.partition.level),
+            **encode_tree(form.rows.shape[1], found.partition.ops, depth),
+        }
+        words = f"input view: {cones} cones of R^{form.rows.shape[1]}, each proved by a copositive relaxation"
+        return Outcome(SupremumProof("input_view", words, bound, artefact), neuron, found.complete, stats)
+
+
+ENGINE = InputViewEngine()

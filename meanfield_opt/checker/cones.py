@@ -1,0 +1,305 @@
+"""Partitions of R^n into simplicial cones, regenerated from a compact tree, and the copositivity test of their leaves.
+
+A cone is n generator rows V; its points are theta = V^T lam, lam >= 0. The roots are the 2^n orthants. A node of the
+tree is cut at v = (1 - alpha) v_i + alpha v_j, which replaces v_i in one child and v_j in the other: whatever alpha in
+[0, 1] is, the children cover the parent, so the leaves cover R^n by construction. Generators are *defined* by these
+recursions in exact arithmetic; the floating generators differ from them by at most ``generator_error`` in each
+coordinate, and each view adds what that can change to its bound.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import zlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import CertificateError
+
+Array = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+#: rows whose values at all generators are above -NEAR |a|_1 (or below NEAR |a|_1) count as one-sided
+NEAR = 1e-13
+#: relative slack of a leaf's copositivity test; paid for in the bound
+SLACK = 2.0**-40
+MOST_NODES = 40_000_000
+MOST_PAIRS = 2_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Tree:
+    """Level by level (breadth first): ``ops`` is 0 for a leaf, 1 + pair for a cut in the middle of edge ``pair``,
+    1 + pairs + pair for a cut of that edge where row ``rows`` vanishes."""
+
+    dimension: int
+    ops: list[Ints]
+    rows: list[Ints]
+
+    @property
+    def depth(self) -> int:
+        """The number of levels."""
+        return len(self.ops)
+
+    @property
+    def leaves(self) -> int:
+        """The number of cones."""
+        return int(sum((ops == 0).sum() for ops in self.ops))
+
+
+def edge_pairs(dimension: int) -> tuple[Ints, Ints]:
+    """The edges (i, j), i < j, in lexicographic order."""
+    i, j = np.triu_indices(dimension, 1)
+    return i.astype(np.int64), j.astype(np.int64)
+
+
+def encode_tree(dimension: int, ops: NDArray[np.int32], depth: NDArray[np.int32]) -> dict[str, Any]:
+    """A preorder forest of codes (0 leaf; 1 + pair + pairs (row + 1)) as JSON values, stored breadth first."""
+    code = np.asarray(ops, dtype=np.int64)[np.argsort(depth, kind="stable")]
+    pairs = dimension * (dimension - 1) // 2
+    pair = np.where(code > 0, (code - 1) % max(pairs, 1), 0)
+    row = np.where(code > 0, (code - 1) // max(pairs, 1) - 1, -1)
+    kind = np.where(code == 0, 0, 1 + pair + np.where(row >= 0, pairs, 0))
+    return {
+        "nodes": int(code.size),
+        "ops": _pack(kind.astype(np.uint8).tobytes()),
+        "rows": _pack(row[row >= 0].astype("<u4").tobytes()),
+    }
+
+
+def _pack(data: bytes) -> str:
+    return base64.b64encode(zlib.compress(data, 6)).decode()
+
+
+def _unpack(text: Any, most: int) -> bytes:
+    try:
+        machine = zlib.decompressobj()
+        data = machine.decompress(base64.b64decode(str(text), validate=True), most + 1)
+    except (binascii.Error, zlib.error, ValueError) as error:
+        raise CertificateError(f"the partition does not unpack: {error}.") from error
+    if len(data) > most or machine.unconsumed_tail or not machine.eof or machine.unused_data:
+        raise CertificateError("the partition is larger than it says, or cut short.")
+    return data
+
+
+def decode_tree(dimension: int, artefact: dict[str, Any], n_rows: int) -> Tree:
+    """The inverse of ``encode_tree``; CertificateError unless it is one whole forest over the orthants."""
+    nodes = int(artefact["nodes"])
+    if not 0 < nodes <= MOST_NODES:
+        raise CertificateError(f"a partition of {nodes} nodes is out of range.")
+    pairs = dimension * (dimension - 1) // 2
+    flat = np.frombuffer(_unpack(artefact["ops"], nodes), dtype=np.uint8).astype(np.int64)
+    if flat.size != nodes or flat.max(initial=0) > 2 * pairs:
+        raise CertificateError("the partition has the wrong size or an unknown cut.")
+    across = flat > pairs
+    listed = np.frombuffer(_unpack(artefact["rows"], 4 * int(across.sum())), dtype="<u4").astype(np.int64)
+    if listed.size != int(across.sum()) or listed.max(initial=0) >= max(n_rows, 1):
+        raise CertificateError("the partition cuts along rows that do not exist.")
+    rows = np.full(nodes, -1, np.int64)
+    rows[across] = listed
+    ops_levels, row_levels = [], []
+    at, width = 0, 2**dimension
+    while width:
+        if at + width > nodes:
+            raise CertificateError("the partition is not complete.")
+        ops_levels.append(flat[at : at + width])
+        row_levels.append(rows[at : at + width])
+        at += width
+        width = 2 * int((ops_levels[-1] > 0).sum())
+    if at != nodes:
+        raise CertificateError("the partition has nodes that belong to no cone.")
+    return Tree(dimension, ops_levels, row_levels)
+
+
+def generator_error(depth: int) -> float:
+    """Bound on |floating - exact| in each coordinate of a generator after ``depth`` cuts (coordinates <= 1 + 2^-20).
+
+    Each cut rounds 1 - alpha (taken as exact then), two products and a sum; errors of the ends enter convexly.
+    """
+    return 6.0 * 2.0**-53 * (depth + 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Some nodes of one level: which they are, their generators (n, r, r), what their one-sided rows sum to, and the
+    pairs (node, row) of rows not yet known to be one-sided, sorted by node."""
+
+    level: int
+    position: Ints
+    cones: Array
+    summed: Array
+    node: Ints
+    row: Ints
+
+
+class LeafTest(ABC):
+    """What a view must provide to have its partition checked."""
+
+    #: (P, r): the rows whose zero sets cut cones
+    rows: Array
+
+    @abstractmethod
+    def initial(self) -> Array:
+        """The sum over no rows, for one cone."""
+
+    @abstractmethod
+    def split(self, block: Block) -> tuple[Array, NDArray[np.bool_], Array]:
+        """(summed, undecided, values): new sums of one-sided rows, which pairs remain, and the values of those."""
+
+    @abstractmethod
+    def matrices(self, cones: Array, summed: Array, node: Ints, row: Ints, values: Array) -> Array:
+        """The (n, r, r) matrices whose copositivity proves the cones."""
+
+    @property
+    @abstractmethod
+    def slack(self) -> float:
+        """Copositivity is needed only up to -slack (sum lam)^2."""
+
+
+def check_partition(tree: Tree, test: LeafTest) -> bool:
+    """True if every leaf passes. Works down the tree in blocks of bounded size."""
+    r = tree.dimension
+    first, second = edge_pairs(r)
+    ranks = [np.cumsum(ops > 0) - 1 for ops in tree.ops]
+    n_rows = test.rows.shape[0]
+    roots = 2**r
+    signs = 1.0 - 2.0 * ((np.arange(roots)[:, None] >> np.arange(r)) & 1)
+    start = test.initial()
+    stack = [
+        Block(
+            0,
+            np.array([k]),
+            signs[k][None, :, None] * np.eye(r)[None],
+            start[None].copy(),
+            np.zeros(n_rows, np.int64),
+            np.arange(n_rows),
+        )
+        for k in range(roots)
+    ]
+    while stack:
+        block = stack.pop()
+        summed, undecided, values = test.split(block)
+        node, row = block.node[undecided], block.row[undecided]
+        ops = tree.ops[block.level][block.position]
+        leaf = ops == 0
+        if leaf.any() and not _leaves_pass(test, block.cones, summed, node, row, values, leaf):
+            return False
+        inner = np.flatnonzero(~leaf)
+        if inner.size == 0:
+            continue
+        code = ops[inner] - 1
+        pair = code % first.size
+        cones = block.cones[inner]
+        k = np.arange(inner.size)
+        vi, vj = cones[k, first[pair]], cones[k, second[pair]]
+        alpha = _cut_positions(test.rows, tree.rows[block.level][block.position[inner]], vi, vj)
+        if not ((alpha >= 0.0) & (alpha <= 1.0)).all():
+            return False
+        middle = (1.0 - alpha)[:, None] * vi + alpha[:, None] * vj
+        children = np.repeat(cones, 2, axis=0)
+        children[2 * k, first[pair]] = middle
+        children[2 * k + 1, second[pair]] = middle
+        # pairs of every inner node go to both children
+        counts = np.bincount(node, minlength=ops.size)
+        begins = np.cumsum(counts) - counts
+        mine, from_ = np.repeat(counts[inner], 2), np.repeat(begins[inner], 2)
+        take = np.arange(int(mine.sum())) + np.repeat(from_ - (np.cumsum(mine) - mine), mine)
+        child_node = np.repeat(np.arange(2 * inner.size), mine)
+        position = np.repeat(2 * ranks[block.level][block.position[inner]], 2)
+        position[1::2] += 1
+        whole = Block(block.level + 1, position, children, np.repeat(summed[inner], 2, axis=0), child_node, row[take])
+        stack.extend(_pieces(whole))
+    return True
+
+
+def _pieces(block: Block) -> list[Block]:
+    """The block cut into pieces of at most about MOST_PAIRS pairs."""
+    n = block.position.size
+    parts = min(n, 1 + max(block.node.size // MOST_PAIRS, n // 200_000))
+    if parts == 1:
+        return [block]
+    cuts = np.linspace(0, n, parts + 1).astype(np.int64)
+    ends = np.searchsorted(block.node, cuts)
+    return [
+        Block(
+            block.level, block.position[a:b], block.cones[a:b], block.summed[a:b], block.node[s:e] - a, block.row[s:e]
+        )
+        for a, b, s, e in zip(cuts[:-1], cuts[1:], ends[:-1], ends[1:])
+    ]
+
+
+def dot_in_order(a: Array, b: Array) -> Array:
+    """sum_k a[..., k] b[..., k], added from left to right: the same to the last bit wherever it is computed."""
+    total = a[..., 0] * b[..., 0]
+    for k in range(1, a.shape[-1]):
+        total = total + a[..., k] * b[..., k]
+    return np.asarray(total)
+
+
+def _cut_positions(rows: Array, row: Ints, vi: Array, vj: Array) -> Array:
+    alpha = np.full(row.size, 0.5)
+    across = row >= 0
+    if across.any():
+        hi = dot_in_order(rows[row[across]], vi[across])
+        hj = dot_in_order(rows[row[across]], vj[across])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            alpha[across] = hi / (hi - hj)
+    return alpha
+
+
+def _leaves_pass(
+    test: LeafTest, cones: Array, summed: Array, node: Ints, row: Ints, values: Array, leaf: NDArray[np.bool_]
+) -> bool:
+    renumber = np.cumsum(leaf) - 1
+    of_leaf = leaf[node]
+    m = test.matrices(cones[leaf], summed[leaf], renumber[node[of_leaf]], row[of_leaf], values[of_leaf])
+    return bool(copositive_up_to(m, test.slack).all())
+
+
+def segment_sum(values: Array, node: Ints, n: int) -> Array:
+    """Sums of ``values`` (pairs, ...) over pairs of the same node (sorted), zero where a node has none."""
+    out = np.zeros((n, *values.shape[1:]))
+    if node.size:
+        starts = np.flatnonzero(np.diff(node, prepend=-1))
+        out[node[starts]] = np.add.reduceat(values, starts, axis=0)
+    return out
+
+
+def copositive_up_to(m: Array, slack: float) -> NDArray[np.bool_]:
+    """For each matrix: entrywise >= -slack, or M + slack I PSD, or so after dropping positive off-diagonal entries.
+
+    Each implies lam^T M lam >= -slack (sum lam)^2 for lam >= 0, up to the rounding of the floating Cholesky.
+    """
+    passed: NDArray[np.bool_] = np.asarray((m >= -slack).all(axis=(1, 2)))
+    rest = np.flatnonzero(~passed)
+    if rest.size:
+        passed[rest] = _cholesky_passes(m[rest], slack)
+    rest = np.flatnonzero(~passed)
+    if rest.size:
+        diagonal = np.eye(m.shape[1], dtype=bool)
+        passed[rest] = _cholesky_passes(np.where(diagonal, m[rest], np.minimum(m[rest], 0.0)), slack)
+    return passed
+
+
+def _cholesky_passes(m: Array, slack: float) -> NDArray[np.bool_]:
+    n, r = m.shape[0], m.shape[1]
+    factor = np.zeros_like(m)
+    good = np.ones(n, np.bool_)
+    for j in range(r):
+        s = m[:, j, j] + slack
+        for k in range(j):
+            s = s - factor[:, j, k] ** 2
+        good &= s > 0.0
+        d = np.sqrt(np.where(s > 0.0, s, 1.0))
+        factor[:, j, j] = d
+        for i in range(j + 1, r):
+            t = m[:, i, j]
+            for k in range(j):
+                t = t - factor[:, i, k] * factor[:, j, k]
+            factor[:, i, j] = t / d
+    return good
