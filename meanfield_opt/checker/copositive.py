@@ -171,9 +171,9 @@ class Tree:
     - drop j: no S with T + j in S in T + F exists, because (a) R_jj < 0 or R_jj = 0, and w has a negative entry; or
       (b) R_jj >= 0, w >= 0 and R_jF >= 0: then v^T M x = min * sum(v) < 0 <= x^T (M v) is a contradiction;
     - branch on j with R_jj > 0: replay T + j with the remaining F, then drop j.
-    When the steps end, all entries of R_FF must be >= 0 off the diagonal and on it (then M is copositive on T + F).
-    A step is an index (drop) or [index, steps] (branch). Strict copositivity follows unless a drop (b) had R_jj = 0 or
-    the last R_FF has a zero on its diagonal.
+    When the steps end, R_FF must be copositive (then M is so on T + F): all its entries are >= 0, or the last step is a
+    proof of it. A step is an index (drop), [index, steps] (branch) or, at the end, a proof. Strict copositivity follows unless a drop (b) had R_jj = 0 or
+    the last R_FF is not shown to be strictly copositive.
     """
 
     def __init__(self, matrix: Rows) -> None:
@@ -190,6 +190,11 @@ class Tree:
     ) -> bool:
         strict = True
         for step in steps:
+            if isinstance(step, dict):
+                if step is not steps[-1]:
+                    raise CertificateError("a leaf of the tree is not its last step.")
+                rest = sorted(free)
+                return replay([[rows[i][k] for k in rest] for i in rest], step) and strict
             j = step[0] if isinstance(step, list) else step
             if j not in free:
                 raise CertificateError("a step of the tree uses an index that is not free.")

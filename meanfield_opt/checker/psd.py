@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 
+import flint
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +26,8 @@ def quadratic_value(matrix: Rows, x: Sequence[Fraction]) -> Fraction:
 def psd_rank(matrix: Rows) -> int | None:
     """The rank if M is positive semidefinite, None if it is not (exact for every size of entry)."""
     n = len(matrix)
+    if n > 12 and definite_float(matrix, range(n)):
+        return n
     if n > ELIMINATION_LIMIT:
         rank = _rank_large(matrix)
         if rank is not None:
@@ -59,16 +63,38 @@ def _eliminate(matrix: Rows) -> int | None:
 
 
 def _rank_large(matrix: Rows) -> int | None:
-    """Rank r (exact) together with a proved positive definite r x r principal block: then M is semidefinite."""
-    from flint import fmpz_mat
-
-    scaled = scaled_floats(matrix)
-    pivots = _pivots(scaled)
-    if not pivots or not definite_float(matrix, pivots):
+    """Exact rank of a semidefinite M, by one of two proofs; None if none applies (which says nothing)."""
+    n = len(matrix)
+    rank = _few_eigenvalues(matrix)
+    if rank is not None:
+        return rank
+    pivots = _pivots(scaled_floats(matrix))
+    if not pivots or len(pivots) == n or not definite_float(matrix, pivots):
         return None
-    if len(pivots) == len(matrix):
-        return len(pivots)
-    return len(pivots) if int(fmpz_mat([list(row) for row in matrix]).rank()) == len(pivots) else None
+    # rank r (exact) and r positive eigenvalues: no others
+    return len(pivots) if int(flint.fmpz_mat([list(row) for row in matrix]).rank()) == len(pivots) else None
+
+
+def _few_eigenvalues(matrix: Rows) -> int | None:
+    """prod_k (M - z_k I) = 0 exactly for a few integers z_k >= 0: the spectrum lies in {z_k} (M is symmetric)."""
+    n = len(matrix)
+    divisor = math.gcd(*(v for row in matrix for v in row)) or 1
+    small = [[v // divisor for v in row] for row in matrix]
+    if max(abs(v) for row in small for v in row) > 1 << 40:
+        return None
+    spectrum = np.linalg.eigvalsh(np.array(small, dtype=float))
+    values = sorted({round(float(v)) for v in spectrum})
+    if len(values) > 12 or values[0] < 0 or np.abs(spectrum - np.round(spectrum)).max() > 1e-3:
+        return None
+    base = flint.fmpz_mat(small)
+    product = None
+    for value in values:
+        shifted = base - flint.fmpz_mat([[value * (i == j) for j in range(n)] for i in range(n)])
+        product = shifted if product is None else product * shifted
+    if product is None or not product.is_zero():
+        return None
+    # full rank is exact (0 is none of the values); a smaller multiplicity is read off the floating-point spectrum
+    return n if values[0] > 0 else min(n - 1, n - int(np.count_nonzero(np.abs(spectrum) < 0.5)))
 
 
 def scaled_floats(matrix: Rows) -> NDArray[np.float64]:

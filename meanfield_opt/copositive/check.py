@@ -11,18 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from ..checker.copositive import scaled
+from ..checker.copositive import replay, scaled
 from ..checker.psd import Rows, psd_rank, quadratic_value, scaled_floats
 from ..errors import InputError
 from .answer import Answer, Copositive, NotCopositive, ProofTree, Undecided
+from .coherent import prove_by_classes
 from .matrix import ExactMatrix, exact_matrix
 from .reduce import good_scaling, negative_blocks, principal
 from .search import find_witness
+from .spn import LARGEST, prove_split
 from .tree import LimitReached, TreeSearch, WitnessFound
 
 log = logging.getLogger(__name__)
 
 FIRST_NODES = 3000  # nodes of the exact search before heavier proofs are tried
+FIRST_WORK = 4_000_000  # and nodes times order squared
 
 
 class _Open(Exception):
@@ -141,36 +144,64 @@ def _prove(matrix: Rows, deadline: float, seed: int) -> Decision:
         if rank is not None:
             strict, zero = (True, None) if rank == n else _zero_by_tree(matrix, deadline)
             return {"kind": "psd"}, strict, zero
-    search = TreeSearch(matrix, max_nodes=FIRST_NODES, deadline=deadline)
+    search = TreeSearch(matrix, max_nodes=max(50, min(FIRST_NODES, FIRST_WORK // (n * n))), deadline=deadline)
     try:
-        return _tree_decision(search)
+        return _tree_decision(search.run(), search)
     except LimitReached:
-        log.debug("order %d: the exact search passed %d nodes", n, FIRST_NODES)
+        log.debug("order %d: the exact search passed %d nodes", n, search.nodes)
     witness = find_witness(matrix, deadline, seed=seed)
     if witness is not None:
         raise WitnessFound(witness)
-    search = TreeSearch(matrix, deadline=deadline)
+    proof = prove_by_classes(matrix) if n > 6 else None
+    if proof is not None:
+        strict = True if replay(matrix, proof) else (False if search.zeros else None)
+        return proof, strict, _first_zero(search)
+    return _close(matrix, deadline, search.zeros)
+
+
+def _close(matrix: Rows, deadline: float, zeros: list[dict[int, int]]) -> Decision:
+    """The exact search with semidefinite closures of its nodes; without them above the order that the solver takes."""
+    n = len(matrix)
+    search = TreeSearch(matrix, deadline=deadline, zeros=list(zeros))
     try:
-        return _tree_decision(search)
+        steps = search.run_closing(close_node) if n <= LARGEST else search.run()
     except LimitReached:
         raise _Open(f"time limit: the exact search stopped after {search.nodes} nodes") from None
+    return _tree_decision(steps, search)
 
 
-def _tree_decision(search: TreeSearch) -> Decision:
-    steps = search.run()
-    zero = None
+def close_node(matrix: list[list[int]], zeros: list[dict[int, int]]) -> tuple[dict[str, Any] | None, Any]:
+    """A proof for a Schur complement: semidefinite, or PSD + N; otherwise the weights of the separating X."""
+    floats = scaled_floats(matrix)
+    if not np.isfinite(floats).all():
+        return None, None
+    if np.linalg.eigvalsh(floats)[0] > -1e-9 and psd_rank(matrix) is not None:
+        return {"kind": "psd"}, None
+    proof, split = prove_split(matrix, zeros)
+    return proof, None if split is None else split.dual.diagonal()
+
+
+def _tree_decision(steps: list[Any], search: TreeSearch) -> Decision:
+    proof = {"kind": "tree", "steps": steps}
     if search.zeros:
-        zero = tuple(_primitive(_unit(len(search.matrix), search.zeros[0])))
-    return {"kind": "tree", "steps": steps}, not search.zeros, zero
+        return proof, False, _first_zero(search)
+    closed = _has_leaf(steps)
+    return proof, True if not closed or replay(search.matrix, proof) else None, None
+
+
+def _has_leaf(steps: list[Any]) -> bool:
+    return any(isinstance(s, dict) or (isinstance(s, list) and _has_leaf(s[1])) for s in steps)
+
+
+def _first_zero(search: TreeSearch) -> tuple[Fraction, ...] | None:
+    return tuple(_primitive(_unit(len(search.matrix), search.zeros[0]))) if search.zeros else None
 
 
 def _zero_by_tree(matrix: Rows, deadline: float) -> tuple[bool | None, tuple[Fraction, ...] | None]:
     search = TreeSearch(matrix, max_nodes=300, deadline=deadline)
     with contextlib.suppress(LimitReached):
         search.run()
-    if search.zeros:
-        return False, tuple(_primitive(_unit(len(matrix), search.zeros[0])))
-    return None, None
+    return (False, _first_zero(search)) if search.zeros else (None, None)
 
 
 def _unit(n: int, values: Any) -> list[Fraction]:

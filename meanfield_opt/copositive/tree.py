@@ -6,11 +6,19 @@ The mathematics is stated once, at ``meanfield_opt.checker.copositive.Tree``, wh
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..checker.psd import Rows
+
+Node = tuple[list[int], list[list[int]], list[list[int]], list[int], int]
+#: proposes a proof that an integer matrix is copositive, and weights that say which index to branch on otherwise
+Closer = Callable[[list[list[int]], list[dict[int, int]]], tuple[dict[str, Any] | None, NDArray[np.float64] | None]]
 
 
 class LimitReached(Exception):
@@ -54,20 +62,7 @@ class TreeSearch:
             (not self.nodes & 63 or len(names) > 40) and time.monotonic() > self.deadline
         ):
             raise LimitReached
-        steps: list[Any] = []
-        alive = list(range(len(names)))
-        mixed = [False] * len(names)
-        for row in top:
-            for a in alive:
-                if row[a] > 0:
-                    mixed[a] = True
-        # drops that need no look at the other columns
-        for a in list(alive):
-            if rows[a][a] <= 0:
-                if not mixed[a]:
-                    self._stationary(support, top, rows, names, last, a)
-                alive.remove(a)
-                steps.append(names[a])
+        steps, alive, mixed = self._first_drops(support, top, rows, names, last)
         degree = [0] * len(names)
         for a in alive:
             row = rows[a]
@@ -82,10 +77,29 @@ class TreeSearch:
                 return steps
             alive.remove(best)
             pivot = rows[best]
-            steps.append([names[best], self._child(support, top, rows, names, last, best, alive)])
+            steps.append([names[best], self._node(*self._child(support, top, rows, names, last, best, alive))])
             for b in alive:
                 if pivot[b] < 0:
                     degree[b] -= 1
+
+    def _first_drops(
+        self, support: list[int], top: list[list[int]], rows: list[list[int]], names: list[int], last: int
+    ) -> tuple[list[Any], list[int], list[bool]]:
+        """Drops that need no look at other columns; the columns left; where w has a negative entry."""
+        steps: list[Any] = []
+        alive = list(range(len(names)))
+        mixed = [False] * len(names)
+        for row in top:
+            for a in alive:
+                if row[a] > 0:
+                    mixed[a] = True
+        for a in list(alive):
+            if rows[a][a] <= 0:
+                if not mixed[a]:
+                    self._stationary(support, top, rows, names, last, a)
+                alive.remove(a)
+                steps.append(names[a])
+        return steps, alive, mixed
 
     def _child(
         self,
@@ -96,7 +110,7 @@ class TreeSearch:
         last: int,
         best: int,
         alive: list[int],
-    ) -> list[Any]:
+    ) -> Node:
         source = rows[best]
         p = source[best]
         pivot = [source[b] for b in alive]
@@ -110,7 +124,47 @@ class TreeSearch:
             row = rows[a]
             f = row[best]
             schur.append([(row[b] * p - f * q) // last for b, q in zip(alive, pivot)])
-        return self._node([*support, names[best]], below, schur, [names[a] for a in alive], p)
+        return [*support, names[best]], below, schur, [names[a] for a in alive], p
+
+    def run_closing(self, close: Closer, patience: int = 300) -> list[Any]:
+        """Like ``run``, for harder matrices: a node that the plain search does not settle within ``patience`` nodes is
+        handed to ``close``, and branched on the index of the largest weight if that fails.
+        """
+        n = len(self.matrix)
+        return self._closing(close, patience, ([], [], [list(r) for r in self.matrix], list(range(n)), 1))
+
+    def _closing(self, close: Closer, patience: int, node: Node) -> list[Any]:
+        support, top, rows, names, last = node
+        steps, alive, _ = self._first_drops(support, top, rows, names, last)
+        limit = self.max_nodes
+        while True:
+            part = ([[r[b] for b in alive] for r in top], [[rows[a][b] for b in alive] for a in alive])
+            left = [names[a] for a in alive]
+            self.max_nodes = min(limit, self.nodes + patience)
+            try:
+                return [*steps, *self._node(support, *part, left, last)]
+            except LimitReached:
+                if self.nodes > limit or time.monotonic() > self.deadline:
+                    raise
+            finally:
+                self.max_nodes = limit
+            proof, weights = close(part[1], self._inner_zeros(support, left))
+            if proof is not None:
+                return [*steps, proof]
+            best = alive[int(np.argmax(weights))] if weights is not None else self._busiest(rows, alive)
+            alive.remove(best)
+            child = self._child(support, top, rows, names, last, best, alive)
+            steps.append([names[best], self._closing(close, patience, child)])
+
+    def _inner_zeros(self, support: list[int], left: list[int]) -> list[dict[int, int]]:
+        """The known zeros inside the node, as vectors over its free indices."""
+        place = {j: a for a, j in enumerate(left)}
+        inside = [z for z in self.zeros if all(i in place or i in support for i in z)]
+        return [u for z in inside if (u := {place[i]: v for i, v in z.items() if i in place})]
+
+    @staticmethod
+    def _busiest(rows: list[list[int]], alive: list[int]) -> int:
+        return max(alive, key=lambda a: sum(rows[a][b] < 0 for b in alive))
 
     def _stationary(
         self, support: list[int], top: list[list[int]], rows: list[list[int]], names: list[int], last: int, a: int

@@ -70,6 +70,64 @@ def test_catalogue_is_decided_and_replayed(item: Instance) -> None:
         assert sum(x[i] * item.matrix[i][j] * x[j] for i in range(n) for j in range(n)) == answer.value < 0
 
 
+LARGE = [item for item in catalogue(largest=256) if len(item.matrix) > 31]
+
+
+@pytest.mark.parametrize("item", LARGE, ids=[i.name for i in LARGE])
+def test_larger_graphs(item: Instance) -> None:
+    answer = mfo.copositive.check(item.matrix)
+    assert isinstance(answer, mfo.copositive.Copositive)
+    answer.replay()
+
+
+def planted(n: int, seed: int, horns: int) -> np.ndarray:
+    """Q = C^T diag(PSD, Horns) C + N, C = I - x 1^T: x (support n // 3) has the value 0, the least."""
+    rng = np.random.default_rng(seed)
+    r = n // 3
+    x = np.zeros(n)
+    x[:r] = rng.dirichlet(np.ones(r))
+    b = rng.standard_normal((r, r))
+    inner = np.zeros((n, n))
+    inner[:r, :r] = b @ b.T / r
+    b = rng.standard_normal((n - r, n - r))
+    inner[r:, r:] = b @ b.T / n
+    for k in range(horns):
+        at = slice(r + 5 * k, r + 5 * k + 5)
+        inner[at, :], inner[:, at] = 0, 0
+        inner[at, at] = np.array(horn()) * np.outer(d := rng.uniform(0.5, 2, 5), d)
+    c = np.eye(n) - np.outer(x, np.ones(n))
+    order = rng.permutation(n)
+    q = (c.T @ inner @ c)[np.ix_(order, order)]
+    return np.asarray((q + q.T) / 2)
+
+
+@pytest.mark.parametrize(
+    ("n", "horns"), [(10, 0), (10, 1), (20, 0), (20, 2), pytest.param(30, 1, marks=pytest.mark.slow)]
+)
+def test_planted_forms(n: int, horns: int) -> None:
+    q = planted(n, 0, horns)
+    answer = mfo.copositive.check(q + 1e-6)
+    assert name_of(answer) == "strict"
+    answer.replay()
+    answer = mfo.copositive.check(q - 1e-6)
+    assert name_of(answer) == "no"
+
+
+def test_closures_of_nodes() -> None:
+    """The search with semidefinite closures agrees with the plain one and replays, on the boundary too."""
+    from meanfield_opt.copositive.check import close_node
+    from meanfield_opt.copositive.tree import TreeSearch
+
+    for item in SMALL:
+        if item.answer == "no" or len(item.matrix) > 13 or any(row[i] == 0 for i, row in enumerate(item.matrix)):
+            continue
+        a = mfo.copositive.exact_matrix(item.matrix)
+        search = TreeSearch(a.entries)
+        proof = {"kind": "tree", "steps": search.run_closing(close_node, patience=1)}
+        strict = replay(a.entries, proof)
+        assert not (strict and item.answer == "boundary"), item.name
+
+
 @pytest.mark.parametrize("item", SMALL[::3], ids=[i.name for i in SMALL[::3]])
 def test_disguises_are_decided_alike(item: Instance) -> None:
     rng = np.random.default_rng(3)
