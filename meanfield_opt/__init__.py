@@ -13,7 +13,7 @@ from .pattern import Pattern, patterns
 from .plugins import activation, loss, register_activation, register_loss
 from .problem import KnownAnswer, MeanFieldProblem, TwoLayerProblem
 from .solution import Solution, Status
-from .validation.networks import from_torch
+from .validation import Comparison, TrainOptions, compare, from_torch
 
 __version__ = "0.1.0"
 
@@ -22,6 +22,7 @@ __all__ = [
     "Backend",
     "Certificate",
     "CertificateError",
+    "Comparison",
     "DenseGeometry",
     "DiagonalPlusLowRank",
     "FactorGeometry",
@@ -38,12 +39,14 @@ __all__ = [
     "SolveError",
     "SolveOptions",
     "Status",
+    "TrainOptions",
     "TwoLayerProblem",
     "UnknownNameError",
     "VerifiedBound",
     "activation",
     "backends",
     "certify",
+    "compare",
     "copositive",
     "errors",
     "from_torch",

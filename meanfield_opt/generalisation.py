@@ -42,6 +42,7 @@ def ccgp(
     Y: ArrayLike,
     *,
     classifier: str = "svm",
+    pairs: str = "neighbours",
     noise: float = 0.0,
     trials: int = 1,
     null: int = 0,
@@ -53,6 +54,8 @@ def ccgp(
 
     For each label, one condition of either side is left out, a linear classifier is trained on the others and tested
     on the two left out; all such pairs are averaged (a random ``most_folds`` of them where there are more).
+    pairs: "neighbours" leaves out conditions that differ in that label alone; "all" leaves out any two (with four
+    conditions the diagonal pairs train on the other diagonal, so a perfectly factorised representation scores 3/4).
     classifier: "svm" (linear, hinge), "logistic" or "least_squares". noise, trials: every sample is repeated
     ``trials`` times with Gaussian noise of that standard deviation (for noiseless optima).
     null: number of surrogates; null_model "geometric" permutes the units independently in each condition (the
@@ -74,7 +77,9 @@ def ccgp(
         raise InputError(f"null_model must be geometric or shuffle, not {null_model!r}.")
     found = find_conditions(y)
     d = found.n_labels
-    folds = [_folds(found, k, limit, rng) for k in range(d)]
+    if pairs not in ("neighbours", "all"):
+        raise InputError(f"pairs must be neighbours or all, not {pairs!r}.")
+    folds = [_folds(found, k, pairs, limit, rng) for k in range(d)]
     accuracy = [_accuracies(x, found, k, folds[k], fit) for k in range(d)]
     scores = np.array([a.mean() for a in accuracy])
     error = np.array([a.std(ddof=1) / np.sqrt(a.size) if a.size > 1 else 0.0 for a in accuracy])
@@ -89,14 +94,19 @@ def ccgp(
     return Ccgp(scores, error, draws.mean(axis=0), draws.std(axis=0), p)
 
 
-def _folds(found: Conditions, label: int, limit: int, rng: np.random.Generator) -> list[tuple[int, int]]:
+def _folds(found: Conditions, label: int, kind: str, limit: int, rng: np.random.Generator) -> list[tuple[int, int]]:
     on = np.flatnonzero(found.signs[:, label] > 0)
     off = np.flatnonzero(found.signs[:, label] < 0)
     if min(on.size, off.size) < 2:
         raise UndefinedMetricError(
             f"CCGP of label {label} needs two conditions on either side; there are {on.size} and {off.size}."
         )
-    pairs = [(int(a), int(b)) for a, b in itertools.product(on, off)]
+    if kind == "all":
+        pairs = [(int(a), int(b)) for a, b in itertools.product(on, off)]
+    else:
+        pairs = [(int(a), int(b)) for a, b in zip(*found.flips(label))]
+        if not pairs:
+            raise UndefinedMetricError(f"no two conditions differ in label {label} alone; use pairs='all'.")
     if len(pairs) > limit:
         pairs = [pairs[i] for i in np.sort(rng.choice(len(pairs), size=limit, replace=False))]
     return pairs

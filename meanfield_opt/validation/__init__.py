@@ -1,1 +1,16 @@
 """Certified optima against networks trained in torch. torch is imported only inside functions."""
+
+from .comparison import Comparison, SeedResult, compare
+from .networks import from_torch, measure_from_network, network_from_measure
+from .options import TrainingProgress, TrainOptions
+
+__all__ = [
+    "Comparison",
+    "SeedResult",
+    "TrainOptions",
+    "TrainingProgress",
+    "compare",
+    "from_torch",
+    "measure_from_network",
+    "network_from_measure",
+]

@@ -149,7 +149,11 @@ def test_xor_generalises_to_nothing() -> None:
     assert result.scores.shape == (2,)
     flat = np.array([[1.0], [-1.0], [-1.0], [1.0]])  # a representation of the product alone
     # by hand: two of the four pairs of left-out conditions are decoded wrongly, two train on coincident points (chance)
-    assert ccgp(flat, cube(2)).score == 0.25
+    assert ccgp(flat, cube(2), pairs="all").score == 0.25
+    assert ccgp(flat, cube(2)).score == 0.0
+    # a perfectly factorised square: the diagonal folds are at chance, the neighbouring ones perfect
+    assert ccgp(x, cube(2), pairs="all").score == 0.75
+    assert ccgp(x, cube(2)).score == 1.0
 
 
 @pytest.mark.skipif(importlib.util.find_spec("rsatoolbox") is None, reason="rsatoolbox is optional")

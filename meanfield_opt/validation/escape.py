@@ -1,0 +1,167 @@
+"""A network that stopped above the optimum: the neuron that improves it, and training on with that neuron added."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..measure import Measure
+from ..problem import TwoLayerProblem
+from .objective import TwoLayerObjective
+from .options import TrainOptions
+from .training import gap, train
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class ImprovingNeuron:
+    """A neuron theta (r,) whose first variation at a trained network is negative: ratio |Z phi(h)|/sqrt(tau c(h)) > 1.
+
+    source: "proof engine" (named while the network was being certified), "certified support" or "local search".
+    """
+
+    theta: Array
+    ratio: float
+    source: str
+
+
+@dataclass(frozen=True, eq=False)
+class Escape:
+    """Training on after adding improving neurons one at a time.
+
+    before: the relative gap at which the network had stopped. control: the gap after the same further training with
+    no neuron added. gaps: after each round (one neuron added, then trained). sources: where each neuron came from.
+    """
+
+    seed: int
+    before: float
+    control: float
+    gaps: tuple[float, ...]
+    ratios: tuple[float, ...]
+    sources: tuple[str, ...]
+
+
+def improving_neuron(
+    problem: TwoLayerProblem,
+    measure: Measure,
+    support: Measure | None,
+    *,
+    named: Array | None = None,
+    starts: int = 20,
+    seed: int = 0,
+) -> ImprovingNeuron | None:
+    """The neuron with the largest ratio among the one a proof engine named, the certified support and local searches.
+
+    None where nothing found exceeds 1 + 1e-9 (which proves nothing about the network).
+    """
+    z = problem.dual_point(measure)
+    candidates: list[tuple[Array, str]] = []
+    if named is not None:
+        candidates.append((np.atleast_2d(named), "proof engine"))
+    if support is not None and support.n_atoms:
+        candidates.append((problem.geometry.weights(support.atoms), "certified support"))
+    if starts:
+        candidates.append((ascend(problem, z, starts, seed), "local search"))
+    best: ImprovingNeuron | None = None
+    for theta, source in candidates:
+        ratio = problem.ratio(z, problem.geometry.preactivation(theta))
+        j = int(np.argmax(ratio))
+        if ratio[j] > 1 + 1e-9 and (best is None or ratio[j] > best.ratio * (1 + 1e-6)):
+            best = ImprovingNeuron(theta[j], float(ratio[j]), source)
+    return best
+
+
+def ascend(problem: TwoLayerProblem, dual: Array, starts: int, seed: int, steps: int = 200) -> Array:
+    """Local maximisers theta (starts, r) of |Z phi(A theta)| / |theta| on the sphere, from random starts.
+
+    The fixed point of theta <- A^T (phi'(h) * Z^T Z phi(h)) normalised: monotone for convex phi of degree 1.
+    """
+    space = problem.geometry
+    theta = np.random.default_rng([seed, 7]).standard_normal((starts, space.n_parameters))
+    theta /= np.linalg.norm(theta, axis=1, keepdims=True)
+    for _ in range(steps):
+        h = space.preactivation(theta)
+        slope = ((problem.features(h) @ dual.T) @ dual) * problem.activation.derivative(h)
+        new = space.pullback(slope)
+        norm = np.linalg.norm(new, axis=1, keepdims=True)
+        new = np.where(norm > 0, new / np.where(norm > 0, norm, 1.0), theta)
+        if np.abs(new - theta).max() < 1e-12:
+            break
+        theta = new
+    return theta
+
+
+def add_neuron(problem: TwoLayerProblem, theta: Array, readout: Array, direction: Array) -> tuple[Array, Array]:
+    """The network with one more neuron along ``direction`` (r,), its size chosen by a line search on the energy."""
+    f = readout @ problem.features(problem.geometry.preactivation(theta))
+    z = -problem.loss.gradient(f, problem.targets)
+    unit = direction / np.linalg.norm(direction)
+    best: tuple[float, Array, Array] | None = None
+    for size in np.logspace(-3, 1, 41):
+        response = problem.features(problem.geometry.preactivation((size * unit)[None]))[0]
+        pull = z @ response
+        norm = float(np.linalg.norm(pull))
+        if norm == 0.0:
+            continue
+        # both layers share the penalty evenly, which is optimal for degree 1
+        w = pull / norm * size * np.sqrt(problem.lambda1 / problem.lambda2)
+        value = problem.loss.value(f + np.outer(w, response), problem.targets) + 2 * problem.lambda1 * size**2
+        if best is None or value < best[0]:
+            best = (value, size * unit, w)
+    if best is None:
+        return theta, readout
+    return np.vstack([theta, best[1]]), np.hstack([readout, best[2][:, None]])
+
+
+def escape(
+    problem: TwoLayerProblem,
+    seed: int,
+    theta: Array,
+    readout: Array,
+    lower: float,
+    *,
+    support: Measure | None = None,
+    named: Array | None = None,
+    options: TrainOptions | None = None,
+    rounds: int = 6,
+    target: float = 1e-4,
+) -> Escape:
+    """Add the improving neuron, train on, repeat until the gap is at most ``target`` or ``rounds`` are done."""
+    opt = options or TrainOptions(steps=1500, rate=0.03)
+    opt = replace(opt, record_every=0, checkpoint=None, progress=None)
+
+    def further(t: Array, v: Array) -> tuple[Array, Array, float]:
+        start = np.concatenate([t.ravel(), v.ravel()])[None]
+        run = train(TwoLayerObjective(problem, t.shape[0]), [seed], opt, start=start)
+        part = run.weights(0)
+        return part["theta"], part["readout"], float(gap(run.energies, lower)[0])
+
+    energy = problem.energy(_measure(problem, theta, readout))
+    before = float(gap(np.array([energy]), lower)[0])
+    *_, control = further(theta, readout)
+    gaps: list[float] = []
+    ratios: list[float] = []
+    sources: list[str] = []
+    for turn in range(rounds):
+        found = improving_neuron(
+            problem, _measure(problem, theta, readout), support, named=named if turn == 0 else None, seed=turn
+        )
+        if found is None:
+            break
+        theta, readout = add_neuron(problem, theta, readout, found.theta)
+        theta, readout, now = further(theta, readout)
+        gaps.append(now)
+        ratios.append(found.ratio)
+        sources.append(found.source)
+        if now <= target:
+            break
+    return Escape(seed, before, control, tuple(gaps), tuple(ratios), tuple(sources))
+
+
+def _measure(problem: TwoLayerProblem, theta: Array, readout: Array) -> Measure:
+    keep = (theta != 0).any(axis=1)
+    theta, readout = theta[keep], readout[:, keep]
+    return Measure(problem.geometry.preactivation(theta), np.ones(theta.shape[0]), theta, readout)
