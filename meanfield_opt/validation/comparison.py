@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +142,39 @@ class Comparison:
         ]
         return body
 
+    def rows(self) -> list[tuple[str, str]]:
+        """The comparison in short: (quantity, value) pairs for a table."""
+        gaps, body = self.values("gap"), self.summary()
+
+        def spread(name: str) -> str:
+            part = body[name]
+            return "undefined" if part["mean"] is None else f"{part['mean']:.5f} +- {part['standard_error']:.1e}"
+
+        def number(value: float) -> str:
+            return "undefined" if not math.isfinite(value) else f"{value:.5f}"
+
+        rows = [
+            ("certified lower bound", f"{self.certificate.lower_bound:.9g} ({self.certificate.verdict})"),
+            (
+                "energy of the optimum",
+                f"{self.solution.energy:.9g} (certified gap {self.certificate.relative_gap:.1e})",
+            ),
+            (
+                "networks",
+                f"{len(self.seeds)} seeds of {self.width} units, {self.options.method}, {self.options.steps} steps",
+            ),
+            (f"seeds within {self.threshold:g} of the bound", f"{int(self.reached.sum())} of {len(self.seeds)}"),
+            ("certified gap: least, median, greatest", f"{gaps.min():.1e}, {np.median(gaps):.1e}, {gaps.max():.1e}"),
+            ("|K - K*| / |K*|", spread("distance")),
+            ("CKA to K*", spread("cka")),
+            ("parallelism score (optimum)", f"{spread('parallelism')} ({number(self.optimum['parallelism'])})"),
+            ("CCGP (optimum)", f"{spread('ccgp')} ({number(self.optimum['ccgp'])})"),
+            ("kernel explained by certified patterns", spread("explained")),
+        ]
+        for e in self.escapes:
+            rows.append((f"seed {e.seed}: gap, after more training, after neurons added", e.words()))
+        return rows
+
     def save(self, path: str | Path) -> None:
         """Write ``summary`` as JSON."""
         Path(path).write_text(json.dumps(_jsonable(self.summary()), indent=1) + "\n")
@@ -167,6 +200,7 @@ def compare(
     examine: int = 2,
     records: int = 40,
     progress: Any | None = None,
+    **training: Any,
 ) -> Comparison:
     """Train one network a seed on the problem's objective and hold them against ``solution``.
 
@@ -174,7 +208,8 @@ def compare(
     solution; made here if left out. All gaps are relative to its lower bound. options: training (``device`` fills
     their device). threshold: a seed has reached the optimum when its certified gap is at most this. examine: seeds
     above the threshold that are tried to be certified, given their improving neuron and trained on. records: times at
-    which the dynamics are recorded. progress: receives ``TrainingProgress``.
+    which the dynamics are recorded. progress: receives ``TrainingProgress``. training: fields of ``TrainOptions``
+    that replace those of ``options`` (steps=..., method=..., rate=..., ...).
     """
     import_torch()
     begin = time.perf_counter()
@@ -189,7 +224,13 @@ def compare(
     positive(threshold, "threshold")
     units = _width(problem, width)
     proof = certify(problem, solution) if certificate is None else certificate
-    opt = replace(options or TrainOptions(), device=device) if device != "auto" or options is None else options
+    unknown = sorted(set(training) - {f.name for f in fields(TrainOptions)})
+    if unknown:
+        raise InputError(
+            f"unknown training option {unknown[0]!r}; known: {', '.join(f.name for f in fields(TrainOptions))}."
+        )
+    opt = replace(options or TrainOptions(), **training)
+    opt = opt if device == "auto" else replace(opt, device=device)
     opt = replace(opt, lower=proof.lower_bound, record_every=max(1, opt.steps // integer(records, "records", least=1)))
     if progress is not None:
         opt = replace(opt, progress=progress)

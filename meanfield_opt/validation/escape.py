@@ -43,6 +43,11 @@ class Escape:
     ratios: tuple[float, ...]
     sources: tuple[str, ...]
 
+    def words(self) -> str:
+        """The three gaps in short."""
+        after = f"{self.gaps[-1]:.1e} with {len(self.gaps)} added" if self.gaps else "no neuron found"
+        return f"{self.before:.1e}, {self.control:.1e}, {after}"
+
 
 def improving_neuron(
     problem: TwoLayerProblem,
