@@ -129,7 +129,7 @@ def neurons(c: Comparison) -> Any:
         axes[1].plot(np.arange(row.size), row, "o", color=SECOND, ms=3, alpha=0.5)
     axes[1].axhline(1.0, color=ACCENT, lw=1)
     axes[1].set(
-        title="share of each pattern's kernel carried by matching neurons",
+        title="trained share of each pattern's kernel",
         xlabel="pattern",
         ylabel="trained / certified",
     )

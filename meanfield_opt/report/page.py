@@ -16,7 +16,7 @@ body{font:15px/1.5 system-ui,sans-serif;color:#24323d;max-width:1120px;margin:2e
 h1{font-size:1.5em;margin-bottom:.2em} h2{font-size:1.15em;margin-top:2em;border-bottom:1px solid #ccd5db}
 table{border-collapse:collapse;font-size:.92em} td,th{padding:.22em .8em;text-align:right;border-bottom:1px solid #e3e8ec}
 td:first-child,th:first-child{text-align:left} th{background:#f2f5f7} img{max-width:100%;height:auto}
-.note{color:#5b6b76;font-size:.92em} .pair{display:flex;gap:2em;flex-wrap:wrap} .wide{overflow-x:auto}
+.note{color:#5b6b76;font-size:.92em} .pair{display:flex;gap:2em;flex-wrap:wrap} .pair>section{flex:1 1 460px;min-width:0} .wide{overflow-x:auto}
 .over{color:#b5472f;font-weight:600}
 """
 
