@@ -107,7 +107,7 @@ def hadamard(bits: int) -> Array:
     parity = np.zeros((code.size, code.size), dtype=np.int64)
     for bit in range(bits):
         parity ^= (code[:, None] >> bit) & (code[None, :] >> bit) & 1
-    return 1.0 - 2.0 * parity
+    return np.asarray(1.0 - 2.0 * parity, dtype=np.float64)
 
 
 @functools.lru_cache(maxsize=4)

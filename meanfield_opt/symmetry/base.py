@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from .problem import TwoLayerProblem
+    from ..problem import TwoLayerProblem
 
 Array = NDArray[np.float64]
 
@@ -35,7 +35,7 @@ def average_over_hypercube(problem: TwoLayerProblem, dual: Array) -> Array | Non
     It is diag(zeta) Y, zeta_i = <Z_i, v_i> / P, with equal zeta for labels of equal weight in K_X (the permutations of
     such labels are symmetries too).
     """
-    from .checker.hypercube import hypercube_of
+    from ..checker.hypercube import hypercube_of
 
     cube = hypercube_of(problem)
     if cube is None:

@@ -1,0 +1,6 @@
+"""Symmetry: where it comes from (declared, or detected from the data, exactly) and what it reduces."""
+
+from .base import Symmetry, average_over_hypercube
+from .coherent import Configuration, coherent_closure, discrete
+
+__all__ = ["Configuration", "Symmetry", "average_over_hypercube", "coherent_closure", "discrete"]
