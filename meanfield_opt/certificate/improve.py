@@ -61,6 +61,28 @@ def violating_neurons(
     return np.asarray(theta[chosen])
 
 
+def best_ratio(problem: TwoLayerProblem, dual: Array, *, seed: int = 0) -> float:
+    """A lower estimate of sup_h |Z phi(h)|^2 / c(h) for positively homogeneous phi: ascent from random starts."""
+    rng = np.random.default_rng(seed)
+    samples = int(max(16, min(256, 2_000_000 // max(1, problem.n_samples))))
+    theta = rng.standard_normal((samples, problem.geometry.n_parameters))
+    best = 0.0
+    with np.errstate(all="ignore"):
+        for sweep in range(240):
+            theta = theta / np.maximum(np.linalg.norm(theta, axis=1, keepdims=True), 1e-300)
+            h = problem.geometry.preactivation(theta)
+            response = dual @ problem.features(h).T
+            value = np.einsum("kj,kj->j", response, response)
+            best = max(best, float(np.max(value, initial=0.0, where=np.isfinite(value))))
+            if sweep == 40:  # only the best go on
+                keep = np.argsort(-value)[:16]
+                theta, h, response = theta[keep], h[keep], response[:, keep]
+            step = problem.geometry.pullback((dual.T @ response).T * problem.activation.derivative(h))
+            size = np.linalg.norm(step, axis=1, keepdims=True)
+            theta = 0.2 * theta + step / np.maximum(size, 1e-300)
+    return best
+
+
 def _variation(problem: TwoLayerProblem, dual: Array, theta: Array) -> Array:
     """First variation with |theta|^2 for the cost (an upper bound on c, without a projection)."""
     response = dual @ problem.features(problem.geometry.preactivation(theta)).T

@@ -20,6 +20,7 @@ from .codec import decode_float, expect_keys
 from .compact import decode_dual
 from .document import decode_measure, read_document
 from .embed import settle_problem
+from .lift import replay_lift
 from .norm import norm_sigma
 from .refute import measure_energy_lower
 from .symmetric import replay_hypercube
@@ -32,6 +33,7 @@ REPLAYS: dict[str, Replay] = {
     "input_view": input_view.replay,
     "norm": lambda problem, dual, claimed, artefact: norm_sigma(problem, dual),
     "hypercube": replay_hypercube,
+    "copositive": replay_lift,
 }
 
 
