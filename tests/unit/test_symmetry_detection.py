@@ -1,0 +1,126 @@
+"""Symmetry found in data: exactly, in any order, and not where it is only nearly there."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+
+import meanfield_opt as mfo
+from meanfield_opt.symmetry.detect import detect
+from meanfield_opt.symmetry.generators import GeneratedSymmetry, SignedPermutation
+
+pynauty = pytest.importorskip("pynauty")
+RELU, SQUARED = mfo.activation("relu"), mfo.loss("squared")
+
+
+def shuffled(latents: int, seed: int, *, dense: bool, copies: int = 1) -> mfo.TwoLayerProblem:
+    """Hypercube data with samples and labels in random order and random label signs."""
+    rng = np.random.default_rng(seed)
+    base = mfo.problems.hypercube(latents, geometry="aligned", alignment=0.5, samples_per_class=copies)
+    order = rng.permutation(base.n_samples)
+    signs = rng.choice([-1.0, 1.0], size=(latents, 1))
+    y = (signs * base.targets)[rng.permutation(latents)][:, order]
+    space = base.geometry
+    assert isinstance(space, mfo.DiagonalPlusLowRank)
+    geometry: mfo.Geometry = mfo.DiagonalPlusLowRank(space.diagonal, space.columns[order], space.weight)
+    if dense:
+        geometry = mfo.DenseGeometry(geometry.apply(np.eye(base.n_samples)))
+    return mfo.TwoLayerProblem(RELU, SQUARED, geometry, y, 0.01, 0.01)
+
+
+@pytest.mark.parametrize(("latents", "order"), [(2, 8), (3, 48), (4, 384), (5, 3840)])
+@pytest.mark.parametrize("dense", [False, True])
+def test_hyperoctahedral_group_is_found_on_shuffled_data(latents: int, order: int, dense: bool) -> None:
+    problem = shuffled(latents, latents, dense=dense)
+    found = detect(problem)
+    assert found is not None
+    assert found.order == order
+    assert all(g.preserves(problem) for g in found.generators)
+    if not dense:
+        assert "hyperoctahedral" in found.words
+
+
+def generated_order(found: GeneratedSymmetry | None) -> int:
+    """The order of the group on samples, by closing up (small groups)."""
+    if found is None:
+        return 1
+    seen = {tuple(range(found.generators[0].samples.size))}
+    edge = list(seen)
+    while edge:
+        grown = {tuple(np.array(a)[g.samples].tolist()) for a in edge for g in found.generators} - seen
+        seen |= grown
+        edge = list(grown)
+    return len(seen)
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_one_entry_moved_by_a_billionth_is_other_data(dense: bool) -> None:
+    """Not the hyperoctahedral group (order 48), and nothing that moves the changed sample."""
+    problem = shuffled(3, 1, dense=dense)
+    for row, sample in itertools.product(range(3), (0, 5)):
+        y = problem.targets.copy()
+        y[row, sample] += 1e-9
+        moved = dataclasses.replace(problem, targets=y)
+        found = detect(moved)
+        assert generated_order(found) <= 2  # the other two labels may still be exchanged
+        if found is not None:
+            assert all(g.samples[sample] == sample and g.preserves(moved) for g in found.generators)
+            assert not any(g.preserves(problem) and g.samples[sample] != sample for g in found.generators)
+
+
+def test_kernel_entry_moved_by_a_billionth_is_other_data() -> None:
+    problem = shuffled(3, 2, dense=True)
+    assert isinstance(problem.geometry, mfo.DenseGeometry)
+    kernel = problem.geometry.kernel.copy()
+    kernel[0, 1] = kernel[1, 0] = kernel[0, 1] + 1e-9
+    moved = dataclasses.replace(problem, geometry=mfo.DenseGeometry(kernel))
+    assert generated_order(detect(moved)) < 48
+    generators = detect(problem)
+    assert generators is not None
+    assert not all(g.preserves(moved) for g in generators.generators)
+
+
+def test_generic_data_have_no_symmetry() -> None:
+    rng = np.random.default_rng(0)
+    data = mfo.problems.dataset(rng.standard_normal((30, 3)), rng.standard_normal((30, 2)), lambda1=0.1, lambda2=0.1)
+    assert detect(data) is None
+
+
+def test_equal_samples_are_exchangeable() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((6, 2)), rng.standard_normal((6, 1))
+    data = mfo.problems.dataset(np.vstack([x, x[:2]]), np.vstack([y, y[:2]]), lambda1=0.1, lambda2=0.1)
+    found = detect(data)
+    assert found is not None
+    assert found.order == 4
+
+
+def test_average_over_the_group_is_the_mean_over_its_elements() -> None:
+    problem = shuffled(2, 3, dense=True)
+    found = detect(problem)
+    assert found is not None
+    rng = np.random.default_rng(1)
+    dual = rng.standard_normal(problem.targets.shape)
+    orbit = {dual.tobytes(): dual}
+    edge = [dual]
+    while edge:
+        fresh = [g.act(z) for z in edge for g in found.generators]
+        edge = [z for z in fresh if z.tobytes() not in orbit]
+        orbit.update({z.tobytes(): z for z in edge})
+    assert len(orbit) == 8
+    np.testing.assert_allclose(found.average_dual(dual), np.mean(list(orbit.values()), axis=0), atol=1e-12)
+    np.testing.assert_array_equal(found.average_dual(problem.targets), problem.targets)
+    assert problem.dual_value(found.average_dual(dual)) >= problem.dual_value(dual) - 1e-12
+
+
+def test_copies_and_bad_generators() -> None:
+    found = detect(shuffled(2, 4, dense=False, copies=3))
+    assert found is not None
+    assert found.describe()["copies"] == 3
+    with pytest.raises(mfo.InputError, match="permutation"):
+        SignedPermutation(np.array([0, 0]), np.array([0]), np.array([1.0]))
+    with pytest.raises(mfo.InputError, match="signs"):
+        SignedPermutation(np.array([0, 1]), np.array([0]), np.array([2.0]))
