@@ -63,6 +63,10 @@ class Geometry(ABC):
         """Rows K_X h, shape (J, P)."""
 
     @abstractmethod
+    def precision(self, patterns: Array) -> Array:
+        """Rows K_X^+ h, shape (J, P): half the gradient of the cost."""
+
+    @abstractmethod
     def enclose(self, patterns: Array, theta: Array | None) -> Enclosure:
         """Rigorous patterns and costs near ``patterns``: exact realisable patterns, enclosed, with upper costs.
 
@@ -136,6 +140,9 @@ class FactorGeometry(Geometry):
 
     def apply(self, patterns: Array) -> Array:
         return np.asarray((patterns @ self.factor) @ self.factor.T)
+
+    def precision(self, patterns: Array) -> Array:
+        return np.asarray((patterns @ self._pseudo_inverse.T) @ self._pseudo_inverse)
 
     def enclose(self, patterns: Array, theta: Array | None) -> Enclosure:
         theta = self.weights(patterns) if theta is None else theta
@@ -212,6 +219,9 @@ class DiagonalPlusLowRank(Geometry):
     def apply(self, patterns: Array) -> Array:
         return np.asarray(patterns * self.diagonal + ((patterns @ self.columns) * self.weight) @ self.columns.T)
 
+    def precision(self, patterns: Array) -> Array:
+        return np.asarray((patterns - self.coefficients(patterns) @ self.columns.T) / self.diagonal)
+
     def enclose(self, patterns: Array, theta: Array | None) -> Enclosure:
         # any b gives an upper cost of the very patterns given, so they are enclosed exactly
         b = self.coefficients(patterns)
@@ -284,6 +294,9 @@ class DenseGeometry(Geometry):
 
     def apply(self, patterns: Array) -> Array:
         return np.asarray(patterns @ self.kernel)
+
+    def precision(self, patterns: Array) -> Array:
+        return np.asarray((patterns @ self._inverse_factor.T) @ self._inverse_factor)
 
     def enclose(self, patterns: Array, theta: Array | None) -> Enclosure:
         least = self.least_eigenvalue

@@ -1,0 +1,194 @@
+"""The outer loop: search, master, slide, merge, until the sampled gap is small."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meanfield_opt.backend import Progress, SolveOptions
+from meanfield_opt.measure import Measure
+from meanfield_opt.problem import TwoLayerProblem
+from meanfield_opt.solution import Status
+
+from .bound import lower_estimate, relative_gap
+from .carrier import Carrier, choose_carrier
+from .master import solve_master
+from .reduce import merge, prune
+from .search import distinct, search
+from .slide import Particles, slide
+
+Array = NDArray[np.float64]
+
+LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Options of this backend: starts a search, columns added a round, iterations of a slide."""
+
+    starts: int = 64
+    columns: int = 24
+    slide_iterations: int = 400
+
+
+@dataclass
+class State:
+    """The best so far, kept consistent at every moment so that an interruption can return it."""
+
+    particles: Particles
+    dual: Array
+    energy: float
+    lower: float = -math.inf
+    best_dual: Array | None = None
+    kappa: float = 0.0
+    rounds: int = 0
+    history: list[tuple[float, float, float, int]] = field(default_factory=list)
+
+
+class Stopwatch:
+    """Seconds since construction, and whether a limit has passed."""
+
+    def __init__(self, limit: float) -> None:
+        self.start, self.limit = time.perf_counter(), limit
+
+    def seconds(self) -> float:
+        return time.perf_counter() - self.start
+
+    def over(self) -> bool:
+        return self.seconds() > self.limit
+
+
+def run(problem: TwoLayerProblem, options: SolveOptions, settings: Settings) -> tuple[State, Status, dict[str, Any]]:
+    """Column generation with sliding from ``options.start`` or from the zero measure."""
+    watch = Stopwatch(options.time_limit)
+    rng = np.random.default_rng(options.seed)
+    carrier = choose_carrier(problem.geometry, problem.activation)
+    state = _first_state(problem, carrier, options.start)
+    status = Status.INACCURATE
+    most = options.max_iterations if options.max_iterations is not None else 200
+    try:
+        status = _rounds(problem, carrier, options, settings, state, watch, rng, most)
+    except KeyboardInterrupt:
+        status = Status.INTERRUPTED
+        LOGGER.info("interrupted after %.1f s; returning the best so far", watch.seconds())
+    stats = {
+        "seconds": watch.seconds(),
+        "rounds": state.rounds,
+        "sampled_gap": relative_gap(state.energy, state.lower),
+        "lower_estimate": state.lower,
+        "history": state.history,
+    }
+    return state, status, stats
+
+
+def _first_state(problem: TwoLayerProblem, carrier: Carrier, start: Measure | None) -> State:
+    zero = np.zeros_like(problem.targets)
+    empty = Particles(np.zeros((0, carrier.dimension)), np.zeros((problem.n_outputs, 0)), np.zeros(0))
+    state = State(empty, -problem.loss.gradient(zero, problem.targets), problem.loss.value(zero, problem.targets))
+    if start is not None and start.n_atoms:
+        known = start.neurons is not None and start.neurons.shape[1] == problem.geometry.n_parameters
+        x = (
+            carrier.from_neurons(start.neurons)
+            if known and start.neurons is not None
+            else carrier.from_patterns(start.atoms)
+        )
+        readouts = problem.readout(start) * start.masses
+        optimise_masses(problem, carrier, state, Particles(x, readouts, start.masses), 1e-10)
+    return state
+
+
+def optimise_masses(
+    problem: TwoLayerProblem, carrier: Carrier, state: State, particles: Particles, tolerance: float
+) -> float:
+    """Solve the master on these atoms; take the result over if it is no worse. Returns the energy it reached."""
+    features = problem.features(carrier.patterns(particles.x))
+    cost = carrier.cost(particles.x)
+    master = solve_master(problem, features, cost, particles.readouts, tolerance, state.kappa)
+    if master.energy <= state.energy * (1 + 1e-15):
+        new = prune(carrier, Particles(particles.x, master.readouts, master.masses))
+        outputs = master.readouts @ features
+        state.particles, state.energy, state.kappa = new, master.energy, master.kappa
+        state.dual = problem.loss.project_dual(-problem.loss.gradient(outputs, problem.targets), problem.targets)
+    return master.energy
+
+
+def _rounds(
+    problem: TwoLayerProblem,
+    carrier: Carrier,
+    options: SolveOptions,
+    settings: Settings,
+    state: State,
+    watch: Stopwatch,
+    rng: np.random.Generator,
+    most: int,
+) -> Status:
+    stalled = 0
+    for _ in range(most):
+        state.rounds += 1
+        wide = settings.starts if stalled == 0 else 4 * settings.starts
+        found = search(problem, carrier, state.dual, state.particles.x, rng, starts=wide)
+        top = found.top
+        lower = lower_estimate(problem, state.dual, top)
+        # the newest estimate at this dual point replaces any older and more hopeful one
+        state.lower, state.best_dual = lower, state.dual
+        gap = relative_gap(state.energy, lower)
+        state.history.append((watch.seconds(), state.energy, lower, state.particles.count))
+        LOGGER.debug("round %d energy %.12g gap %.2e atoms %d", state.rounds, state.energy, gap, state.particles.count)
+        if options.progress is not None:
+            options.progress(
+                Progress("column generation", state.rounds, state.energy, lower, watch.seconds(), state.particles.count)
+            )
+        if gap <= options.tolerance:
+            if stalled > 0:
+                return Status.SOLVED
+            stalled = 1  # look again, more widely, before believing it
+            continue
+        if watch.over():
+            return Status.TIME_LIMIT
+        before = state.energy
+        above = 1.0 if problem.width is None else state.kappa
+        new = distinct(carrier, problem, found, above, settings.columns)
+        images = Particles(found.images, state.particles.readouts, state.particles.masses)
+        optimise_masses(problem, carrier, state, images, 1e-10)
+        _improve(problem, carrier, settings, state, new, watch, min(1e-10, 1e-2 * options.tolerance))
+        if state.energy < before - 1e-13 * abs(before):
+            stalled = 0
+        else:
+            stalled += 1
+            if stalled > 3:
+                return Status.INACCURATE
+    return Status.ITERATION_LIMIT
+
+
+def _improve(
+    problem: TwoLayerProblem,
+    carrier: Carrier,
+    settings: Settings,
+    state: State,
+    new: Array,
+    watch: Stopwatch,
+    tolerance: float,
+) -> None:
+    """Add columns, then master, slide, merge, master."""
+    old = state.particles
+    both = Particles(
+        np.vstack([old.x, new]),
+        np.hstack([old.readouts, np.zeros((problem.n_outputs, new.shape[0]))]),
+        np.concatenate([old.masses, np.zeros(new.shape[0])]),
+    )
+    optimise_masses(problem, carrier, state, both, 1e-8)
+    for angle in (0.0, 0.1, 1e-2, 1e-4):
+        fewer = merge(problem, carrier, state.particles, angle) if angle else state.particles
+        if angle and fewer.count == state.particles.count:
+            continue
+        moved = slide(problem, carrier, fewer, iterations=settings.slide_iterations, tolerance=1e-15, watch=watch.over)
+        energy = optimise_masses(problem, carrier, state, moved, tolerance)
+        LOGGER.debug(
+            "merging within %.0e: %d atoms, energy %.12g (best %.12g)", angle, moved.count, energy, state.energy
+        )

@@ -1,0 +1,68 @@
+"""What piecewise linear activations allow exactly: best responses sample by sample, and smooth surrogates."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meanfield_opt.activation import Activation
+
+Array = NDArray[np.float64]
+
+
+def best_response(activation: Activation, pull: Array, centre: Array, stiffness: Array) -> Array:
+    """argmax_h 2 pull phi(h) - stiffness (h - centre)^2, entry by entry (theory section 3.3: the psi_p of the output view).
+
+    On an affine piece the maximiser is the clipped stationary point, so the best of the pieces is exact.
+    """
+    pieces = activation.pieces
+    assert pieces is not None
+    best_h, best_value = np.array(centre), np.full(centre.shape, -np.inf)
+    for piece in pieces:
+        slope = float(piece.slope)
+        h = centre + slope * pull / stiffness
+        if piece.left is not None:
+            h = np.maximum(h, float(piece.left))
+        if piece.right is not None:
+            h = np.minimum(h, float(piece.right))
+        value = 2.0 * pull * (slope * h + float(piece.intercept)) - stiffness * np.square(h - centre)
+        better = value > best_value
+        best_h = np.where(better, h, best_h)
+        best_value = np.where(better, value, best_value)
+    return best_h
+
+
+@dataclass(frozen=True)
+class SmoothActivation:
+    """phi with each kink t_k rounded: slope change times (x + sqrt(x^2 + eps^2)) / 2 at x = t - t_k; exact at eps = 0.
+
+    |phi_eps - phi| <= eps / 2 times the sum of the slope changes. Smooth activations are passed through unchanged.
+    """
+
+    activation: Activation
+    eps: float
+
+    @property
+    def exact(self) -> bool:
+        """Whether this is the activation itself."""
+        return self.eps == 0.0 or self.activation.pieces is None
+
+    def both(self, h: Array) -> tuple[Array, Array]:
+        """Value and derivative at h."""
+        pieces = self.activation.pieces
+        if self.exact or pieces is None:
+            return self.activation.value(h), self.activation.derivative(h)
+        value = float(pieces[0].slope) * h
+        slope = np.full(h.shape, float(pieces[0].slope))
+        value += float(pieces[0].intercept)
+        for before, after in itertools.pairwise(pieces):
+            assert after.left is not None
+            change = float(after.slope - before.slope)
+            x = h - float(after.left)
+            root = np.sqrt(np.square(x) + self.eps * self.eps)
+            value += (0.5 * change) * (x + root)
+            slope += (0.5 * change) * (1.0 + x / root)
+        return value, slope
