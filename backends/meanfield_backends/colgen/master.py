@@ -88,7 +88,7 @@ def group_lasso(loss: Loss, features: Array, targets: Array, weights: Array, sta
 
 def newton_on_support(gram: Array, cross: Array, weight: Array, start: Array) -> Array | None:
     """Newton's method on the nonzero columns; None unless it converges and the zero columns satisfy their condition."""
-    d, j = start.shape
+    d = start.shape[0]
     norms = np.sqrt(np.einsum("kj,kj->j", start, start))
     on = np.flatnonzero(norms > 0)
     n = on.size * d
