@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
+from meanfield_opt.activation import Activation, Limit
+from meanfield_opt.activations.piecewise import Absolute, LeakyReLU, Linear, ReLU
 from meanfield_opt.backend import Availability, Backend, SolveOptions
 from meanfield_opt.errors import InputError, NotAttainedError
 from meanfield_opt.measure import Measure
@@ -14,8 +17,10 @@ from meanfield_opt.problem import MeanFieldProblem, TwoLayerProblem
 from meanfield_opt.solution import Solution
 from meanfield_opt.validate import integer
 
+from . import orbit
 from .colgen.carrier import choose_carrier
 from .colgen.loop import Settings, State, run
+from .colgen.search import search
 
 
 @dataclass(frozen=True)
@@ -37,34 +42,79 @@ class ColumnGeneration(Backend):
 
     def solve(self, problem: MeanFieldProblem, options: SolveOptions) -> Solution:
         assert isinstance(problem, TwoLayerProblem)
-        check_attained(problem)
-        settings = read_settings(options.extra)
+        settings, use_symmetry = read_settings(options.extra)
+        check_attained(problem, options)
+        if use_symmetry and options.start is None and orbit.refusal(problem) is None:
+            solution = orbit.solve_orbits(problem, options, self.name)
+            if solution is not None:
+                return solution
         state, status, stats = run(problem, options, settings)
         dual = state.dual if state.best_dual is None else state.best_dual
         return Solution(problem, to_measure(problem, state), dual, status, self.name, stats)
 
 
-def read_settings(extra: dict[str, Any]) -> Settings:
-    """The backend's own options; InputError for unknown names or bad values."""
-    known = {field.name for field in fields(Settings)}
+def read_settings(extra: dict[str, Any]) -> tuple[Settings, bool]:
+    """The backend's own options, and whether to use declared symmetries; InputError for unknown names or bad values."""
+    known = {field.name for field in fields(Settings)} | {"symmetry"}
     unknown = sorted(set(extra) - known)
     if unknown:
         raise InputError(
             f"column_generation does not know the option {', '.join(unknown)}; it takes {', '.join(sorted(known))}."
         )
-    return Settings(**{name: integer(value, name, least=1) for name, value in extra.items()})
+    use_symmetry = extra.get("symmetry", True)
+    if not isinstance(use_symmetry, bool):
+        raise InputError(f"symmetry must be True or False, not {use_symmetry!r}.")
+    numbers = {name: integer(value, name, least=1) for name, value in extra.items() if name != "symmetry"}
+    return Settings(**numbers), use_symmetry
 
 
-def check_attained(problem: TwoLayerProblem) -> None:
-    """Refuse free mass where the infimum is known not to be attained (mass escapes to infinitesimal neurons)."""
+def limit_problem(problem: TwoLayerProblem, limit: Limit) -> TwoLayerProblem | None:
+    """The problem of the homogeneous limit of phi that free mass may escape to; None where it has no finite slopes.
+
+    A factor c on phi is a factor 1 / c^2 on lambda2.
+    """
+    left, right = limit.left, limit.right
+    if limit.offset != 0.0 or not (math.isfinite(left) and math.isfinite(right) and right > 0 and abs(left) <= right):
+        return None
+    phi: Activation
+    if left == right:
+        phi = Linear()
+    elif left == -right:
+        phi = Absolute()
+    else:
+        phi = ReLU() if left == 0 else LeakyReLU(left / right)
+    return TwoLayerProblem(
+        phi, problem.loss, problem.geometry, problem.targets, problem.lambda1, problem.lambda2 / right**2
+    )
+
+
+def check_attained(problem: TwoLayerProblem, options: SolveOptions) -> None:
+    """NotAttainedError where free mass escapes: where the optimum of the activation's limit also beats every finite pattern.
+
+    That last comparison is sampled.
+    """
     phi = problem.activation
-    if problem.width is None and phi.pieces is None and phi.degree is None and np.isfinite(phi.ratio_bound()):
-        slope = float(phi.derivative(np.zeros(1))[0])
-        if slope > 0 and abs(slope - phi.ratio_bound()) <= 1e-9 * slope:
+    if problem.width is not None:
+        return
+    if phi.degree is not None and phi.degree != 1.0:
+        raise NotAttainedError(
+            f"with free mass the infimum for {phi.name} (degree {phi.degree:g}) is not attained: scaling neurons makes them "
+            "ever cheaper. Give width=M."
+        )
+    for limit in phi.escapes:
+        relaxed = limit_problem(problem, limit)
+        if relaxed is None:
+            continue
+        inner = SolveOptions(max(options.tolerance, 1e-8), options.time_limit, None, options.seed)
+        state, _, _ = run(relaxed, inner, Settings())
+        carrier = choose_carrier(problem.geometry, phi)
+        none = np.zeros((0, carrier.dimension))
+        found = search(problem, carrier, state.dual, none, np.random.default_rng(options.seed))
+        if state.particles.count and found.top <= 1.0 + 10.0 * inner.tolerance:
+            where = "infinitely many infinitesimal" if limit.where == "zero" else "ever larger"
             raise NotAttainedError(
-                f"with free mass the infimum for {phi.name} is not attained: |phi(t)/t| is largest only as t -> 0, so mass "
-                f"escapes to infinitely many infinitesimal neurons; its value is that of activation 'linear' scaled by "
-                f"{slope:.6g}. Give width=M."
+                f"with free mass the infimum for {phi.name} is not attained: mass escapes to {where} neurons, where it tends to "
+                f"{state.energy:.10g} (the optimum for slopes {limit.left:g}, {limit.right:g}). Give width=M."
             )
 
 
