@@ -49,8 +49,8 @@ class Tangents:
         reach = 2.0 * math.sqrt(4.0 * self.size * (float(np.abs(r).max()) + 1e-300) / self.tau) + 1.0
         t = reach * GRID
         base = 2.0 * r[:, :, None] * self.phi(t) - a * np.square(t)
-        scale = np.maximum(np.abs(base).max(axis=(1, 2)) * 0.0 + 2.0 * self.size * np.abs(r).max(axis=1), 1e-300)
-        for level in (0.3, 0.1, 0.03, 0.01, 0.003):
+        scale = np.maximum(2.0 * self.size * np.abs(r).max(axis=1), 1e-300)
+        for level in (0.3, 0.05, 0.01, 2e-3, 4e-4, 1e-4):
             mu = (level * scale)[:, None]
             value, slope, spread = self._parts(h, base, t, mu)
             for _ in range(8):
