@@ -262,11 +262,18 @@ def _leaves_pass(
 
 
 def segment_sum(values: Array, node: Ints, n: int) -> Array:
-    """Sums of ``values`` (pairs, ...) over pairs of the same node (sorted), zero where a node has none."""
+    """Sums of ``values`` (pairs, ...) over pairs of the same node (sorted), zero where a node has none.
+
+    Summed in runs of 128 and then over the runs, so that P terms cost a relative error of gamma(128 + P/128 + 1).
+    """
     out = np.zeros((n, *values.shape[1:]))
     if node.size:
-        starts = np.flatnonzero(np.diff(node, prepend=-1))
-        out[node[starts]] = np.add.reduceat(values, starts, axis=0)
+        fresh = np.diff(node, prepend=-1) != 0
+        starts = np.flatnonzero(fresh)
+        within = np.arange(node.size) - starts[np.cumsum(fresh) - 1]
+        runs = np.flatnonzero(within % 128 == 0)
+        partial = np.add.reduceat(values, runs, axis=0)
+        out[node[starts]] = np.add.reduceat(partial, np.searchsorted(runs, starts), axis=0)
     return out
 
 

@@ -35,6 +35,10 @@ class InputView(View):
     def dimension(self) -> int:  # type: ignore[override]
         return int(self.form.rows.shape[1])
 
+    @property
+    def rows(self) -> int:  # type: ignore[override]
+        return int(self.form.rows.shape[0])
+
     def refine(self, cones: Array, level: float, final: float, budget: int) -> Refined:
         from .input_kernel import MAX_DEPTH, refine_input
 
