@@ -93,7 +93,7 @@ def _order(question: Question) -> int:
 def propose(question: Question, seconds: float) -> list[Proposal]:
     """Solve the semidefinite program in floating point, in units where K_X has a unit diagonal and t is about 1.
 
-    Returned are the solver's point and the same with its kernel made exact (``_polished``).
+    Returned are the solver's point and the same with its kernel made exact (``polished``).
     """
     problem = question.problem
     n, slope = problem.n_samples, left_slope(problem)
@@ -123,11 +123,11 @@ def propose(question: Question, seconds: float) -> list[Proposal]:
     first = _solve(base, fixed, 0 if short else n, seconds)
     if first is None:
         return []
-    points = [first, _polished(base, fixed, first)]
+    points = [first, polished(base, fixed, first)]
     # the value at the best pattern known, where it agrees with the solver's, is the exact optimum up to rounding
     attained = best_ratio(problem, question.dual) / unit
     if attained > 0 and abs(attained - first[0]) < 1e-4 * attained:
-        points.append(_polished(base, fixed, (attained, first[1], first[2]), fixed_t=True))
+        points.append(polished(base, fixed, (attained, first[1], first[2]), fixed_t=True))
     outer = np.outer(scale, scale) if short else np.outer(np.tile(scale, 2), np.tile(scale, 2))
     return [
         Proposal(t * unit, None if short else diagonal * unit / scale**2, np.maximum(slack, 0.0) * unit / outer)
@@ -135,7 +135,7 @@ def propose(question: Question, seconds: float) -> list[Proposal]:
     ]
 
 
-def _polished(
+def polished(
     base: Array, fixed: Array, point: tuple[float, Array, Array], *, fixed_t: bool = False
 ) -> tuple[float, Array, Array]:
     """The nearest (t, D, N), N on its support, whose matrix vanishes on the near-kernel V of the solver's.

@@ -1,0 +1,182 @@
+"""The copositive lift proposed in the algebra of a coherent configuration: small programs for symmetric data.
+
+Where (K_X, K_Y) has few classes and the dual point is (nearly) invariant, t, D and N may be taken constant on classes:
+one number a class and one semidefinite block a module, in place of a semidefinite matrix of order 2P with P^2 unknowns.
+Acceptance is the copositive engine's, on the full matrix and the dual point as given: no invariance is believed, and
+what the dual point lacks of it is paid for as slack in the bound.
+"""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..checker.codec import encode_array, encode_float
+from ..checker.lift import kernel_ball, left_slope, pack, reducible
+from ..errors import SolveError
+from ..geometry import FactorGeometry
+from ..problem import TwoLayerProblem
+from ..symmetry.blocks import Block, block_diagonalise
+from ..symmetry.coherent import Configuration
+from ..symmetry.propose import propose
+from .copositive_engine import Proposal, polished, repair
+from .engine import Limits, Outcome, ProofEngine, Question, SupremumProof
+
+Array = NDArray[np.float64]
+log = logging.getLogger(__name__)
+
+LARGEST_SAMPLES, MOST_CLASSES, LARGEST_POLISHED = 400, 300, 260
+#: relative distance of Z^T Z from its class means up to which a dual point counts as nearly invariant
+NEARLY = 1e-4
+
+_ALGEBRAS: weakref.WeakKeyDictionary[TwoLayerProblem, Configuration | None] = weakref.WeakKeyDictionary()
+
+
+def algebra_of(problem: TwoLayerProblem) -> Configuration | None:
+    """The coherent closure of (K_X, K_Y) if it is worth using: P <= 400, at most 300 classes and P^2 / 3."""
+    if problem not in _ALGEBRAS:
+        from ..symmetry.relaxation import data_closure
+
+        p = problem.n_samples
+        closure = None
+        if 1 < p <= LARGEST_SAMPLES:
+            closure = data_closure(problem, most_classes=min(MOST_CLASSES, p * p // 3))
+        _ALGEBRAS[problem] = closure
+    return _ALGEBRAS[problem]
+
+
+@dataclass(frozen=True)
+class OrbitalEngine(ProofEngine):
+    """relu, leaky relu, |t| or linear neurons on data with symmetry and a full-rank K_X."""
+
+    name = "orbital"
+
+    def refusal(self, question: Question) -> str | None:
+        problem = question.problem
+        if question.mode != "ratio":
+            return "the copositive lift is for free mass."
+        if left_slope(problem) is None:
+            return f"the lift needs phi(t) = t for t >= 0 and s t for t <= 0; {problem.activation.name} is not of that form."
+        if isinstance(problem.geometry, FactorGeometry) and problem.geometry.n_parameters < problem.n_samples:
+            return "K_X does not have full rank; use the input view."
+        closure = algebra_of(problem)
+        if closure is None:
+            return "the data have too little symmetry, or too many samples, for the coherent closure to help."
+        gram = question.dual.T @ question.dual
+        distance = np.abs(gram - closure.values(gram)[closure.classes]).max()
+        if not distance <= NEARLY * np.abs(gram).max():
+            return "the dual point is not invariant under the symmetry of the data."
+        return None
+
+    def predicted_seconds(self, question: Question) -> float:
+        closure = algebra_of(question.problem)
+        assert closure is not None
+        return float(0.1 + (closure.rank / 60) ** 3 + 30 * (question.problem.n_samples / 400) ** 3)
+
+    def tightness(self, question: Question) -> int:
+        return 1
+
+    def prove(self, question: Question, limits: Limits) -> Outcome:
+        closure = algebra_of(question.problem)
+        assert closure is not None
+        try:
+            proposals, orders = propose_invariant(question, closure)
+        except SolveError as error:
+            log.info("no invariant proposal: %s", error)
+            return Outcome(None, complete=False)
+        attempts = [repair(question, proposal) for proposal in proposals]
+        found = min((a for a in attempts if a is not None), key=lambda a: a[0], default=None)
+        if found is None:
+            return Outcome(None, complete=False)
+        sigma, accepted, slack = found
+        words = (
+            f"symmetry: copositive lift = positive semidefinite + entrywise nonnegative, constant on the {closure.rank} classes "
+            f"of the data's coherent closure (blocks of orders {', '.join(map(str, orders))} for {closure.order} samples; "
+            f"interval Cholesky; slack {slack:.1e} in sigma^2)"
+        )
+        artefact: dict[str, Any] = {
+            "t": encode_float(accepted.t),
+            "diagonal": None if accepted.diagonal is None else encode_array(accepted.diagonal),
+            "slack": encode_array(pack(accepted.slack)),
+        }
+        proof = SupremumProof("copositive", words, sigma, artefact)
+        return Outcome(proof, complete=sigma <= 1 + 10 * limits.target, stats={"classes": closure.rank, "slack": slack})
+
+
+ENGINE = OrbitalEngine()
+
+
+def propose_invariant(question: Question, closure: Configuration) -> tuple[list[Proposal], tuple[int, ...]]:
+    """Solve the reduced program in floating point, in units where K_X has diagonal about 1 and t is about 1."""
+    problem = question.problem
+    slope, short = left_slope(problem), reducible(problem)
+    assert slope is not None
+    kernel = kernel_ball(problem).mid
+    size = float(np.diagonal(kernel).max())
+    try:
+        q = np.linalg.inv(kernel / size)
+    except np.linalg.LinAlgError as error:
+        raise SolveError("K_X is numerically singular.") from error
+    gram = question.dual.T @ question.dual * size
+    unit = float(np.max(np.linalg.eigvals(kernel / size @ gram).real, initial=0.0))
+    if not unit > 0:
+        raise SolveError("the dual point is zero.")
+    blocks = block_diagonalise(closure)
+    q_values, g_values = closure.values(q), closure.values(gram / unit)
+    t, diagonal, aa, ab, bb = _solve(closure, blocks, q_values, g_values, slope, short)
+    q, gram = q_values[closure.classes], g_values[closure.classes]
+    if short:
+        base, fixed, slack = q, gram, aa[closure.classes]
+    else:
+        base = np.block([[q, -q], [-q, q]])
+        fixed = np.block([[gram, -slope * gram], [-slope * gram, slope**2 * gram]])
+        slack = np.block([[aa[closure.classes], ab[closure.classes]], [ab[closure.classes].T, bb[closure.classes]]])
+    slack = 0.5 * (slack + slack.T)
+    np.fill_diagonal(slack, 0.0)
+    spread = np.zeros(0) if short else diagonal[np.diagonal(closure.classes)]
+    points = [(t, spread, slack)]
+    if base.shape[0] <= LARGEST_POLISHED:
+        points.append(polished(base, fixed, points[0]))
+    proposals = [
+        Proposal(float(v * unit), None if short else d * unit / size, np.maximum(s, 0.0) * unit / size)
+        for v, d, s in points
+    ]
+    return proposals, tuple(block.basis.shape[1] for block in blocks)
+
+
+def _solve(
+    closure: Configuration, blocks: list[Block], q: Array, g: Array, slope: float, short: bool
+) -> tuple[float, Array, Array, Array, Array]:
+    """min t over class values of D and N: (t, D, N_aa, N_ab, N_bb), each by class."""
+    import cvxpy
+
+    r = closure.rank
+    t = cvxpy.Variable()
+    aa, ab, bb = (cvxpy.Variable(r, nonneg=True) for _ in range(3))
+    d = cvxpy.Variable(r)
+    flip, diagonal = closure.transposes, closure.diagonal
+    off = np.setdiff1d(np.arange(r), diagonal)
+    constraints = [aa == aa[flip], bb == bb[flip], aa[diagonal] == 0, bb[diagonal] == 0, ab[diagonal] == 0]
+    if off.size:
+        constraints.append(d[off] == 0)
+    upper, cross, lower = t * q - g - aa, -t * q + d + slope * g - ab, t * q - slope**2 * g - bb
+    for block in blocks:
+        s = block.basis.shape[1]
+        flat = block.classes.reshape(r, s * s).T
+
+        def part(values: Any, flat: Array = flat, s: int = s) -> Any:
+            return cvxpy.reshape(flat @ values, (s, s), order="C")
+
+        if short:
+            matrix = part(upper)
+        else:
+            matrix = cvxpy.bmat([[part(upper), part(cross)], [part(cross).T, part(lower)]])
+        constraints.append(0.5 * (matrix + matrix.T) >> 0)
+    propose(cvxpy.Problem(cvxpy.Minimize(t), constraints), "invariant lift")
+    values = [np.asarray(v.value, dtype=np.float64) for v in (d, aa, ab, bb)]
+    return float(t.value), values[0], values[1], values[2], values[3]
