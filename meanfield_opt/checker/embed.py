@@ -88,7 +88,7 @@ def problem_from_data(data: Any) -> TwoLayerProblem:
 def settle_problem(entry: Any, given: MeanFieldProblem | None) -> MeanFieldProblem:
     """The problem of a certificate, rebuilt from the file, and identical with the ``given`` one if there is one.
 
-    Where the file's own problem uses a plug-in that is unknown here, the given problem alone is used.
+    Where the file's own problem uses a plug-in that is not registered here, the given problem must have that very entry.
     """
     expect_keys(entry, {"kind", "fingerprint", "recipe", "data", "description"}, "the problem entry")
     if given is not None and entry["fingerprint"] != given.fingerprint:
@@ -96,7 +96,7 @@ def settle_problem(entry: Any, given: MeanFieldProblem | None) -> MeanFieldProbl
     try:
         problem = _rebuild(entry)
     except UnknownNameError as error:
-        if given is None:
+        if given is None or any(problem_entry(given)[key] != entry[key] for key in entry):
             raise CertificateError(f"the problem of the certificate cannot be rebuilt: {error}") from error
         problem = given
     except (MeanFieldError, TypeError, KeyError, ValueError, AttributeError) as error:

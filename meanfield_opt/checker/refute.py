@@ -35,7 +35,7 @@ def cost_lower(problem: TwoLayerProblem, measure: Measure) -> Array:
         )
     elif isinstance(geometry, DenseGeometry):
         theta = geometry.weights(h)
-        x = np.linalg.solve(geometry.kernel, h.T).T if theta.size else h
+        x = np.asarray(np.linalg.solve(geometry.kernel, h.T).T if theta.size else h, dtype=np.float64)
         lo, hi = matmul_bounds(x, geometry.kernel)
         quadratic = sum_upper(np.maximum(up(x * lo), up(x * hi)), axis=1)
     else:
