@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import InputError, RefusalError
 from .measure import Measure
@@ -14,6 +14,9 @@ from .plugins import Registry
 from .problem import MeanFieldProblem
 from .solution import Solution
 from .validate import integer, nonnegative, positive
+
+if TYPE_CHECKING:
+    from .formulation.solver import ConicSolver
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,8 @@ class Backend(ABC):
     name: str
     #: in one sentence: what it does and for which problems
     summary: str
+    #: the conic solver behind it, if there is one: its cones and licence state are listed
+    conic: ConicSolver | None = None
 
     @abstractmethod
     def availability(self) -> Availability:

@@ -83,6 +83,11 @@ class ConicBackend(Backend):
         """The solver's name."""
         return self.solver.name
 
+    @property
+    def conic(self) -> ConicSolver:  # type: ignore[override]
+        """The solver itself."""
+        return self.solver
+
     def availability(self) -> Availability:
         return self.solver.availability()
 

@@ -227,10 +227,15 @@ class CvxpyBackend(Backend):
     summary = (
         "CVXPY with a named solver (CLARABEL unless told otherwise): discretised support, any loss, conic relaxations"
     )
-    conic: ConicBackend
+    inner: ConicBackend
+
+    @property
+    def conic(self) -> ConicSolver:  # type: ignore[override]
+        """The solver itself."""
+        return self.inner.solver
 
     def availability(self) -> Availability:
-        return self.conic.availability()
+        return self.inner.availability()
 
     def refusal(self, problem: MeanFieldProblem) -> str | None:
         if not isinstance(problem, TwoLayerProblem):
@@ -242,8 +247,8 @@ class CvxpyBackend(Backend):
         if reason is not None or not isinstance(problem, TwoLayerProblem):
             raise RefusalError(f"backend {self.name!r} refuses {problem.name}: {reason}")
         if problem.loss.name == "squared":
-            return self.conic.solve(problem, options)
-        grid, own = split_options(self.conic.solver, options.extra)
+            return self.inner.solve(problem, options)
+        grid, own = split_options(self.inner.solver, options.extra)
         if grid.formulation != "group_lasso":
             raise RefusalError(f"the {problem.loss.name} loss is held by the group_lasso formulation only.")
         cvxpy = import_solver(self.name, self.availability(), _load)
