@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from .. import copositive
+from ..checker.copositive_file import FORMAT as COPOSITIVITY
 from ..checker.verify import verify
 from ..errors import InputError
 from .problem_arguments import add_problem_arguments, build_problem
@@ -24,6 +26,12 @@ def run(arguments: argparse.Namespace) -> int:
     """The command."""
     if not Path(arguments.certificate).is_file():
         raise InputError(f"{arguments.certificate} does not exist or is not a file.")
+    if f'"format":"{COPOSITIVITY}"'.encode() in Path(arguments.certificate).read_bytes():
+        matrix = None if arguments.problem is None else copositive.load_matrix(arguments.problem)
+        accepted = copositive.verify(arguments.certificate, matrix)
+        rows = [("answer", accepted.answer), ("strict", str(accepted.strict)), ("order", str(accepted.order))]
+        simple_table("accepted: replayed in exact arithmetic", ("quantity", "value"), rows)
+        return 0
     problem = None if arguments.problem is None else build_problem(arguments)
     bound = verify(arguments.certificate, problem)
     rows = [
