@@ -17,7 +17,7 @@ import attack_tampering
 import attack_truth
 import numpy as np
 
-SHARE = {"forms": 0.5, "energies": 0.3, "logistic": 0.1, "suprema": 0.1}
+SHARE = {"forms": 0.5, "energies": 0.3, "logistic": 0.09, "suprema": 0.1, "widths": 0.01}
 
 
 def main() -> None:

@@ -314,7 +314,7 @@ def suprema(count: int, rng: Rng) -> Result:
             engine = ENGINES.get(name)
             if engine.refusal(question) is not None:
                 continue
-            if name == "copositive" and rng.random() < 0.95:  # its semidefinite programs take most of the time
+            if name in ("copositive", "orbital") and rng.random() < 0.95:  # semidefinite programs take most of the time
                 continue
             with np.errstate(all="ignore"):
                 proof = engine.prove(question, Limits(seconds=0.2, target=1e-9, workers=1)).proof
@@ -330,11 +330,62 @@ def suprema(count: int, rng: Rng) -> Result:
     return made, claims, false
 
 
+def widths(count: int, rng: Rng) -> Result:
+    """Proved excesses under a width: kappa >= |Z phi(h)|^2 / (4 l2) - l1 c(h), at exactly evaluated patterns."""
+    claims, false, made = 0, [], 0
+    while made < count:
+        base = nasty_problem(rng, str(rng.choice(["hard_tanh", "hard_sigmoid", "relu", "leaky_relu"])))
+        problem = TwoLayerProblem(
+            base.activation,
+            base.loss,
+            base.geometry,
+            base.targets,
+            base.lambda1,
+            base.lambda2,
+            float(rng.integers(1, 9)),
+        )
+        z = nasty_rows(rng, problem.n_outputs, problem.n_samples)
+        question = Question(problem, z)
+        known = []
+        for c in good_coordinates(problem, z, rng):
+            size = (
+                np.abs(problem.geometry.preactivation(c[None, :])).max()
+                if c.size == problem.geometry.n_parameters
+                else 1.0
+            )
+            for length in (
+                1.0,
+                1.0 / size if size > 0 and np.isfinite(size) else 1.0,
+                float(10.0 ** rng.uniform(-2, 2)),
+            ):
+                x = c * length
+                if not np.isfinite(x).all():
+                    continue
+                h, cost = exact_pattern(problem, x)
+                phi = [exact_phi(problem, t) for t in h]
+                gain = sum((dot(row, phi) ** 2 for row in exact_rows(z)), Fraction(0)) / (4 * Fraction(problem.lambda2))
+                known.append(gain - Fraction(problem.lambda1) * cost)
+        for name in ENGINES.names():
+            engine = ENGINES.get(name)
+            if engine.refusal(question) is not None:
+                continue
+            with np.errstate(all="ignore"):
+                proof = engine.prove(question, Limits(seconds=0.2, target=1e-6, workers=1)).proof
+            made += 1
+            if proof is None or not np.isfinite(proof.bound):
+                continue
+            claims += 1
+            if any(Fraction(proof.bound) < x for x in known):
+                false.append(f"{name}: excess {proof.bound!r} < {float(max(known))!r} in {problem.describe()}")
+    return made, claims, false
+
+
 KINDS: dict[str, Callable[[int, Rng], Result]] = {
     "forms": forms,
     "energies": energies,
     "logistic": logistic_duals,
     "suprema": suprema,
+    "widths": widths,
 }
 
 

@@ -165,10 +165,17 @@ class _Search:
 
     def _prove(self, engine: ProofEngine, question: Question, limits: Limits) -> None:
         begun = time.monotonic()
-        outcome = engine.prove(question, limits)
-        entry: dict[str, Any] = {"engine": engine.name, "complete": outcome.complete, **outcome.stats}
-        entry["seconds"] = time.monotonic() - begun
+        entry: dict[str, Any] = {"engine": engine.name}
         self.log.append(entry)
+        try:
+            outcome = engine.prove(question, limits)
+        except (ArithmeticError, np.linalg.LinAlgError) as error:
+            # an engine that breaks down numerically has proved nothing; the others still may
+            log.warning("proof engine %s broke down: %s", engine.name, error)
+            entry.update(complete=False, error=str(error), seconds=time.monotonic() - begun)
+            return
+        entry.update(complete=outcome.complete, **outcome.stats)
+        entry["seconds"] = time.monotonic() - begun
         if outcome.neuron is not None and np.isfinite(outcome.neuron).all():
             self.neuron = outcome.neuron
         proof = outcome.proof

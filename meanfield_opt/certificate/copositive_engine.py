@@ -108,13 +108,18 @@ def propose(question: Question, seconds: float) -> list[Proposal]:
         return []
     q = 0.5 * (q + q.T)
     z = question.dual * scale
+    largest = float(np.max(np.abs(z), initial=0.0))
+    short = reducible(problem)
+    if not (math.isfinite(largest) and np.isfinite(q).all()):
+        return []
+    if largest == 0.0:
+        return [Proposal(0.0, None if short else np.zeros(n), np.zeros((n, n) if short else (2 * n, 2 * n)))]
+    z = z / largest
     gram = z.T @ z
     unit = float(np.max(np.linalg.eigvals(kernel / np.outer(scale, scale) @ gram).real, initial=0.0))
-    if not (math.isfinite(unit) and unit > 0 and np.isfinite(q).all()):
-        zero = np.zeros((n, n) if reducible(problem) else (2 * n, 2 * n))
-        return [Proposal(0.0, None if reducible(problem) else np.zeros(n), zero)] if unit == 0 else []
-    gram = gram / unit
-    short = reducible(problem)
+    if not (math.isfinite(unit) and unit > 0 and 1e-290 < unit * largest * largest < 1e290):
+        return []
+    gram, unit = gram / unit, unit * largest * largest
     if short:
         base, fixed = q, gram
     else:
