@@ -2,6 +2,8 @@
 
 from . import copositive, errors, metrics, problems
 from .activation import Activation
+from .activations.check import check_activation
+from .activations.user import activation_from
 from .backend import Backend, SolveOptions, backends, solve
 from .certificate import Certificate, certify
 from .checker.verify import VerifiedBound, verify
@@ -44,8 +46,10 @@ __all__ = [
     "UnknownNameError",
     "VerifiedBound",
     "activation",
+    "activation_from",
     "backends",
     "certify",
+    "check_activation",
     "compare",
     "copositive",
     "errors",

@@ -45,6 +45,8 @@ def field_values(value: Any) -> dict[str, Any]:
     """
     out: dict[str, Any] = {}
     for field in fields(value):
+        if field.metadata.get("hidden") or not field.init:
+            continue
         item = getattr(value, field.name)
         out[field.name] = {"name": item.name, "parameters": item.parameters} if hasattr(item, "parameters") else item
     return out

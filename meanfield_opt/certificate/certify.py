@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..activations.check import check_activation
 from ..checker.bounds import best_rigorous_scale, energy_upper, lower_from_proof
 from ..checker.document import write_document
 from ..checker.refute import measure_energy_lower
@@ -103,7 +104,10 @@ def certify(
     nonnegative(refute, "refute")
     integer(workers, "workers", least=1)
     started = time.monotonic()
+    check_activation(problem.activation)
     measure, dual = _witnesses(problem, candidate)
+    if not problem.activation.rigorous:
+        return _unproved(problem, measure, dual)
     measure, upper = energy_upper(problem, measure)
     limits = Limits(time_limit, target, workers, progress, checkpoint)
     search = _Search(problem, upper, limits, started)
@@ -123,6 +127,13 @@ def certify(
     if certificate.relative_gap > refute:
         certificate = _refuted(problem, certificate, dual, refute, seconds=max(2.0, 0.2 * time_limit))
     return certificate
+
+
+def _unproved(problem: TwoLayerProblem, measure: Measure, dual: Array) -> Certificate:
+    """What holds for an activation without rigorous ranges: the trivial lower bound. The energy is floating point."""
+    why = f"no proof: {problem.activation.name} has no rigorous range (give a formula or exact pieces)"
+    trivial = lower_from_proof(problem, np.zeros_like(problem.targets), 0.0, 0.0)
+    return Certificate(problem, measure, dual, trivial, problem.energy(measure), "open", why, None, 0.0)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..activations.check import check_activation
 from ..errors import CertificateError, MeanFieldError
 from ..measure import Measure
 from ..plugins import Registry
@@ -103,6 +104,11 @@ def _check(body: dict[str, Any], given: MeanFieldProblem | None) -> VerifiedBoun
     problem = settle_problem(body["problem"], given)
     if not isinstance(problem, TwoLayerProblem):
         raise CertificateError(f"the certificate is for a two-layer problem, not a {type(problem).__name__}.")
+    if not problem.activation.rigorous:
+        raise CertificateError(
+            f"activation {problem.activation.name!r} has no rigorous range: nothing can be verified."
+        )
+    check_activation(problem.activation)
     claims, proof, refutation = body["claims"], body["proof"], body["refutation"]
     expect_keys(claims, {"lower", "upper", "verdict"}, "the claims")
     lower, upper = decode_float(claims["lower"], "the lower bound"), decode_float(claims["upper"], "the upper bound")

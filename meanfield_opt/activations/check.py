@@ -1,0 +1,90 @@
+"""Does an activation keep its promises? The test that ``certify`` and ``verify`` make before they believe one."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..activation import Activation, Array
+from ..errors import InputError
+
+_PASSED: set[tuple[type, str]] = set()
+
+
+def probe_points(phi: Activation) -> Array:
+    """Points where false declarations show: many scales, kinks and their neighbours, fixed random ones."""
+    rng = np.random.default_rng(20251)
+    t = [np.linspace(-7, 7, 113), np.geomspace(1e-6, 300, 40), -np.geomspace(1e-6, 300, 40), rng.normal(0, 3, 80)]
+    for piece in phi.pieces or ():
+        if piece.right is not None:
+            k = float(piece.right)
+            t.append(np.array([k, k - 1e-7, k + 1e-7, 2 * k]))
+    return np.unique(np.concatenate(t))
+
+
+def check_activation(phi: Activation) -> None:
+    """Raise InputError naming the first promise that sampling refutes; silence proves nothing but finds slips.
+
+    Tested: finite values, ranges and slope ranges (where declared rigorous), derivative, degree, oddness, pieces, ratio.
+    """
+    key = (type(phi), repr((phi.name, sorted(phi.parameters.items(), key=lambda item: item[0]))))
+    if key in _PASSED:
+        return
+    t = probe_points(phi)
+    with np.errstate(all="ignore"):
+        y = np.asarray(phi.value(t), dtype=np.float64)
+    tiny = 1e-9 * (1e-3 + np.abs(y))
+
+    def refuse(bad: Array, what: str) -> None:
+        if bad.any():
+            raise InputError(f"activation {phi.name!r} breaks its promise: {what} at t = {float(t[bad][0]):.9g}.")
+
+    refuse(~np.isfinite(y), "its value is not finite")
+    if phi.rigorous:
+        low, high = phi.bound_on(t, t)
+        refuse(~((low <= y + tiny) & (y - tiny <= high)), "bound_on does not contain its value")
+        for width in (1e-3, 0.7, 11.0):
+            a, b = t - width, t + width
+            low, high = phi.bound_on(a, b)
+            for other in (t, a, b, t + 0.37 * width):
+                v = phi.value(other)
+                refuse(
+                    ~((low <= v + 1e-9 * (1 + np.abs(v))) & (v - 1e-9 * (1 + np.abs(v)) <= high)),
+                    "bound_on is too small",
+                )
+            low, high = phi.slope_bound_on(a, b)
+            rate = (phi.value(b) - phi.value(a)) / (b - a)
+            slack = 1e-7 * (1 + np.abs(rate)) + 1e-12 * (np.abs(phi.value(a)) + np.abs(phi.value(b))) / width
+            refuse(~((low <= rate + slack) & (rate - slack <= high)), "slope_bound_on is too small")
+    if phi.degree is not None:
+        for c in (2.0, 0.37):
+            refuse(
+                ~np.isclose(phi.value(c * t), c**phi.degree * y, rtol=1e-7, atol=1e-12), f"degree {phi.degree:g} fails"
+            )
+    if phi.odd:
+        refuse(~np.isclose(phi.value(-t), -y, rtol=1e-7, atol=1e-12), "it is not odd")
+    top = phi.ratio_bound()
+    if math.isfinite(top):
+        refuse(np.abs(y) > top * np.abs(t) * (1 + 1e-9) + 1e-300, "|phi(t)/t| exceeds ratio_bound()")
+    for piece in phi.pieces or ():
+        inside = np.ones(t.shape, dtype=bool)
+        inside &= True if piece.left is None else t >= float(piece.left)
+        inside &= True if piece.right is None else t <= float(piece.right)
+        meant = float(piece.slope) * t + float(piece.intercept)
+        refuse(inside & ~np.isclose(y, meant, rtol=1e-9, atol=1e-9), "it differs from its affine pieces")
+    _check_derivative(phi, t, refuse)
+    _PASSED.add(key)
+
+
+def _check_derivative(phi: Activation, t: Array, refuse: object) -> None:
+    """Against central differences of two steps, at points where these agree (not at kinks and jumps)."""
+    t = np.clip(t, -30, 30)
+    differences = [(phi.value(t + h) - phi.value(t - h)) / (2 * h) for h in (1e-4, 5e-5)]
+    smooth = np.isclose(differences[0], differences[1], rtol=1e-4, atol=1e-5)
+    bad = smooth & ~np.isclose(phi.derivative(t), differences[1], rtol=1e-2, atol=1e-3)
+    kinks = [float(p.right) for p in phi.pieces or () if p.right is not None]
+    for kink in [0.0, *kinks]:
+        bad &= np.abs(t - kink) > 2e-4
+    assert callable(refuse)
+    refuse(bad, "derivative does not match differences")

@@ -1,0 +1,198 @@
+"""Formulas in one variable t, evaluated in ball arithmetic: points, Taylor series, and ranges on unbounded intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import flint
+
+from ..errors import InputError, MissingDependencyError
+
+arb, arb_series = flint.arb, flint.arb_series
+
+KNOWN = "+ - * / **, numbers, pi, E, exp, log, sqrt, sin, cos, tan, sinh, cosh, tanh, atan, erf and erfc"
+
+
+def import_sympy() -> Any:
+    """The sympy module; MissingDependencyError with the install line if it is absent."""
+    try:
+        import sympy
+    except ImportError as error:
+        raise MissingDependencyError("this needs sympy: pip install 'meanfield-opt[symbolic]'.") from error
+    return sympy
+
+
+def parse(text: Any) -> Any:
+    """A sympy expression in the one real symbol t; InputError for anything else."""
+    sympy = import_sympy()
+    t = sympy.Symbol("t", real=True)
+    try:
+        expression = sympy.sympify(text, locals={"t": t})
+    except (sympy.SympifyError, SyntaxError, TypeError, AttributeError) as error:
+        raise InputError(f"{text!r} is not a formula in t: {error}") from error
+    symbols = list(getattr(expression, "free_symbols", ()))
+    if len(symbols) > 1:
+        raise InputError(
+            f"the formula {text!r} has the symbols {sorted(map(str, symbols))}; it may use one variable, t."
+        )
+    expression = expression.subs({s: t for s in symbols})
+    _evaluate(expression, arb("0.3"))  # refuses what it does not know
+    return expression
+
+
+def _power(base: Any, exponent: Any, evaluate: Callable[[Any], Any]) -> Any:
+    if exponent.is_Integer:
+        n = int(exponent)
+        result = base if abs(n) else base * 0 + 1
+        for _ in range(abs(n) - 1):
+            result = result * base
+        return result if n >= 0 else 1 / result
+    if exponent == 0.5 or str(exponent) == "1/2":
+        return base.sqrt()
+    if str(exponent) == "-1/2":
+        return 1 / base.sqrt()
+    return (base.log() * evaluate(exponent)).exp()
+
+
+def _evaluate(node: Any, t: Any) -> Any:
+    """The formula at a ball or a power series of balls; branches are analytic, so series give all derivatives."""
+    sympy = import_sympy()
+
+    def walk(n: Any) -> Any:
+        if n.is_Symbol:
+            return t
+        if n.is_Rational:
+            return arb(flint.fmpq(int(n.p), int(n.q)))
+        if n.is_Float:
+            number = sympy.Rational(n)
+            return arb(flint.fmpq(int(number.p), int(number.q)))
+        if n is sympy.pi:
+            return arb.pi()
+        if n is sympy.E:
+            return arb(1).exp()
+        if n.is_Add or n.is_Mul:
+            parts = [walk(a) for a in n.args]
+            out = parts[0]
+            for part in parts[1:]:
+                out = out + part if n.is_Add else out * part
+            return out
+        if n.is_Pow:
+            return walk(n.exp).exp() if n.base is sympy.E else _power(walk(n.base), n.exp, walk)
+        name = type(n).__name__
+        x = walk(n.args[0]) if len(n.args) == 1 else None
+        if x is not None and name in ("exp", "log", "sin", "cos", "tan", "atan", "erf", "erfc"):
+            return getattr(x, name)()
+        if x is not None and name in ("sinh", "cosh", "tanh"):
+            if isinstance(x, arb):
+                return getattr(x, name)()
+            e = (2 * x).exp()
+            if name == "tanh":
+                return 1 - 2 / (e + 1)
+            return (e - 1 if name == "sinh" else e + 1) / (2 * x.exp())
+        raise InputError(f"the formula uses {name}, for which no rigorous range is known; known are {KNOWN}.")
+
+    return walk(node)
+
+
+def outward(ball: Any) -> tuple[float, float]:
+    """Floats below and above all points of a ball; infinite where the ball is not finite."""
+    ball = ball if isinstance(ball, arb) else arb(ball)
+    if not ball.is_finite():
+        return -math.inf, math.inf
+    return math.nextafter(float(ball.lower()), -math.inf), math.nextafter(float(ball.upper()), math.inf)
+
+
+def taylor(expression: Any, centre: float, radius: float, order: int) -> tuple[list[float], float, float, float]:
+    """(coefficients, remainder, slope_lo, slope_hi) on |t - centre| <= radius.
+
+    |phi(t) - sum coefficients_k (t - centre)^k| <= remainder; the slopes enclose phi'. Infinite where not proved.
+    """
+    flint.ctx.prec, flint.ctx.cap = 128, order + 2
+    try:
+        at = _series(_evaluate(expression, arb_series([arb(centre), 1])))
+        over = _series(_evaluate(expression, arb_series([arb(centre, radius), 1])))
+    except (ZeroDivisionError, ValueError):
+        return [0.0] * (order + 1), math.inf, -math.inf, math.inf
+    coefficients, remainder = [], 0.0
+    for k in range(order + 1):
+        low, high = outward(at[k])
+        middle = 0.5 * (low + high) if math.isfinite(low) and math.isfinite(high) else 0.0
+        coefficients.append(middle)
+        remainder += max(high - middle, middle - low) * radius**k
+    low, high = outward(over[order + 1])
+    remainder += max(abs(low), abs(high)) * radius ** (order + 1)
+    slope_lo, slope_hi = outward(over[1])
+    return coefficients, remainder * (1 + 2.0**-40), slope_lo, slope_hi
+
+
+def _series(value: Any) -> Any:
+    """A constant formula gives a ball; make it a series."""
+    return value if isinstance(value, arb_series) else arb_series([value])
+
+
+def tail(expression: Any, lo: float, hi: float) -> tuple[float, float]:
+    """Range on an interval with an infinite end: interval arithmetic on end points, by monotonicity of each function."""
+    sympy = import_sympy()
+    flint.ctx.prec = 128
+    infinite = (-math.inf, math.inf)
+
+    def ends(f: Callable[[Any], Any], at_minus: float, at_plus: float, x: tuple[float, float]) -> tuple[float, float]:
+        low = at_minus if x[0] == -math.inf else outward(f(arb(x[0])))[0] if x[0] < math.inf else at_plus
+        high = at_plus if x[1] == math.inf else outward(f(arb(x[1])))[1] if x[1] > -math.inf else at_minus
+        return low, high
+
+    def times(a: tuple[float, float], b: tuple[float, float]) -> tuple[float, float]:
+        products = [0.0 if x == 0 or y == 0 else x * y for x in a for y in b]
+        return math.nextafter(min(products), -math.inf), math.nextafter(max(products), math.inf)
+
+    def inverse(x: tuple[float, float]) -> tuple[float, float]:
+        if x[0] <= 0 <= x[1]:
+            return infinite
+        one, two = 1.0 / x[0], 1.0 / x[1]
+        return math.nextafter(min(one, two), -math.inf), math.nextafter(max(one, two), math.inf)
+
+    def walk(n: Any) -> tuple[float, float]:
+        if n.is_Symbol:
+            return lo, hi
+        if not n.free_symbols:
+            return outward(_evaluate(n, arb(0)))
+        if n.is_Add:
+            parts = [walk(a) for a in n.args]
+            low, high = sum(p[0] for p in parts), sum(p[1] for p in parts)
+            if math.isnan(low) or math.isnan(high):
+                return infinite
+            size = sum(abs(x) for p in parts for x in p if math.isfinite(x)) * 2.0**-48
+            return low - size, high + size
+        if n.is_Mul:
+            out = (1.0, 1.0)
+            for a in n.args:
+                out = times(out, walk(a))
+            return out
+        if n.is_Pow and n.base is not sympy.E and n.exp.is_Integer:
+            x, k = walk(n.base), abs(int(n.exp))
+            out = x
+            for _ in range(k - 1):
+                out = times(out, x)
+            if k % 2 == 0:
+                out = (max(out[0], 0.0), out[1])
+            return out if n.exp > 0 else inverse(out)
+        name = "exp" if n.is_Pow and n.base is sympy.E else type(n).__name__
+        x = walk(n.exp if n.is_Pow else n.args[0])
+        top = {"exp": (0.0, math.inf), "tanh": (-1.0, 1.0), "erf": (-1.0, 1.0), "atan": (-2.0, 2.0)}
+        top["sinh"] = infinite
+        if name in top:
+            low, high = ends(lambda z: getattr(z, name)(), *top[name], x)
+            return max(low, top[name][0]), min(high, top[name][1])
+        if name == "log" and x[0] > 0:
+            return ends(lambda z: z.log(), -math.inf, math.inf, x)
+        if name == "cosh":
+            return 1.0, math.inf
+        if name == "erfc":
+            low, high = ends(lambda z: z.erf(), -1.0, 1.0, x)
+            return max(math.nextafter(1.0 - high, -9.0), 0.0), math.nextafter(1.0 - low, 9.0)
+        return (-1.0, 1.0) if name in ("sin", "cos") else infinite
+
+    low, high = walk(expression)
+    return (-math.inf if math.isnan(low) else low), (math.inf if math.isnan(high) else high)

@@ -1,0 +1,300 @@
+"""An activation given by a formula: rigorous ranges from Taylor tables in ball arithmetic, made once at set-up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ..activation import Activation, Array, Limit
+from ..errors import InputError
+from ..rounding import up
+from . import formula
+from .piecewise import not_nan
+
+REACH = 16.0  # the table covers [-REACH, REACH]; beyond, ranges come from interval arithmetic on the tails
+PER_UNIT = 32
+ORDER = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Taylor polynomials of one branch on cells of width 1/PER_UNIT of [left, right], and its ranges on the tails."""
+
+    left: float
+    right: float
+    centres: Array
+    coefficients: Array  # (cells, ORDER + 1)
+    error: Array
+    slope: Array  # (cells, 2)
+    low_tail: tuple[float, float, float, float]  # value and slope ranges on (-inf, left]
+    high_tail: tuple[float, float, float, float]
+
+    def points(self, t: Array) -> tuple[Array, Array]:
+        """Enclosures at points of [left, right]."""
+        cell = self.cell(t)
+        delta = t - self.centres[cell]
+        k = self.coefficients[cell]
+        value, size = np.zeros_like(t), np.zeros_like(t)
+        for j in range(ORDER, -1, -1):
+            value = value * delta + k[..., j]
+            size = size * np.abs(delta) + np.abs(k[..., j])
+        slack = up(self.error[cell] + 2.0**-48 * size + 2.0**-1000)
+        return value - slack, value + slack
+
+    def cell(self, t: Array) -> Any:
+        """Index of the cell of each point."""
+        index = np.floor((t - self.left) * PER_UNIT).astype(np.intp)
+        return np.clip(index, 0, self.centres.size - 1)
+
+    def bounds(self, lo: Array, hi: Array) -> tuple[Array, Array, Array, Array]:
+        """(low, high, slope low, slope high) on each [lo, hi], any ends with lo <= hi inside the branch's domain."""
+        a, b = np.clip(lo, self.left, self.right), np.clip(hi, self.left, self.right)
+        first, last = self.cell(a), self.cell(b)
+        s_lo, s_hi = (
+            _running(self.slope[:, 0], first, last, np.minimum),
+            _running(self.slope[:, 1], first, last, np.maximum),
+        )
+        a_lo, a_hi = self.points(a)
+        b_lo, b_hi = self.points(b)
+        width = up(b - a)
+        with np.errstate(invalid="ignore"):
+            # from both ends with the extreme slopes, and cell by cell through the middle
+            low = np.maximum(a_lo + np.minimum(s_lo, 0.0) * width, b_lo - np.maximum(s_hi, 0.0) * width)
+            high = np.minimum(a_hi + np.maximum(s_hi, 0.0) * width, b_hi - np.minimum(s_lo, 0.0) * width)
+        size = 2.0**-48 * (np.abs(low) + np.abs(high))
+        low, high = np.where(np.isnan(low), -np.inf, low) - size, np.where(np.isnan(high), np.inf, high) + size
+        c_lo, c_hi = self.ranges
+        low = np.maximum(low, _running(c_lo, first, last, np.minimum))
+        high = np.minimum(high, _running(c_hi, first, last, np.maximum))
+        for beyond, tail in ((lo < self.left, self.low_tail), (hi > self.right, self.high_tail)):
+            low, high = (
+                np.where(beyond, np.minimum(low, tail[0]), low),
+                np.where(beyond, np.maximum(high, tail[1]), high),
+            )
+            s_lo = np.where(beyond, np.minimum(s_lo, tail[2]), s_lo)
+            s_hi = np.where(beyond, np.maximum(s_hi, tail[3]), s_hi)
+        return low, high, s_lo, s_hi
+
+    @property
+    def ranges(self) -> tuple[Array, Array]:
+        """Ranges of the formula on the cells."""
+        half = 0.5 / PER_UNIT * (1 + 2.0**-40)
+        steep = np.maximum(np.abs(self.slope[:, 0]), np.abs(self.slope[:, 1]))
+        low, high = self.points(self.centres)
+        return low - up(steep * half), high + up(steep * half)
+
+
+def _running(x: Array, first: Any, last: Any, best: Any) -> Array:
+    """min or max of x over index ranges, by doubling."""
+    levels = [x]
+    while 2 ** len(levels) <= x.size:
+        step = 2 ** (len(levels) - 1)
+        levels.append(best(levels[-1][:-step], levels[-1][step:]))
+    span = last - first + 1
+    k = np.frexp(span.astype(np.float64))[1] - 1
+    out = np.empty(span.shape)
+    for level, values in enumerate(levels):
+        here = k == level
+        if here.any():
+            out[here] = best(values[first[here]], values[last[here] - 2**level + 1])
+    return out
+
+
+@lru_cache(maxsize=64)
+def build(text: str, left: float, right: float) -> Table:
+    """The table of one formula."""
+    expression = formula.parse(text)
+    cells = round((right - left) * PER_UNIT)
+    centres = left + (np.arange(cells) + 0.5) / PER_UNIT
+    rows = [formula.taylor(expression, float(c), 0.5 / PER_UNIT, ORDER) for c in centres]
+    slope = expression.diff(*expression.free_symbols) if expression.free_symbols else expression * 0
+    tails = []
+    for lo, hi in ((-math.inf, left), (right, math.inf)):
+        values = formula.tail(expression, lo, hi)
+        slopes = formula.tail(slope, lo, hi) if not slope.is_zero else (0.0, 0.0)
+        tails.append((*values, *slopes))
+    return Table(
+        left,
+        right,
+        centres,
+        np.array([r[0] for r in rows]),
+        np.array([r[1] for r in rows]),
+        np.array([r[2:] for r in rows]),
+        tails[0],
+        tails[1],
+    )
+
+
+@dataclass(frozen=True)
+class Symbolic(Activation):
+    """phi given by formulas in t: ``expression`` for t >= 0 and ``negative`` for t < 0 (None: the same formula).
+
+    degree and odd, where declared, are proved by computer algebra or refused.
+    """
+
+    expression: str = "t"
+    negative: str | None = None
+    degree: float | None = None
+    odd: bool = False
+    name: str = field(default="symbolic", init=False)
+
+    def __post_init__(self) -> None:
+        right = formula.parse(self.expression)
+        left = right if self.negative is None else formula.parse(self.negative)
+        object.__setattr__(self, "expression", str(right))
+        object.__setattr__(self, "negative", None if self.negative is None else str(left))
+        object.__setattr__(self, "degree", None if self.degree is None else float(self.degree))
+        _prove(left, right, self.degree, bool(self.odd))
+        object.__setattr__(self, "escapes", self._find_escapes())
+
+    @property
+    def _tables(self) -> tuple[Table, Table]:
+        if self.negative is None:
+            whole = build(self.expression, -REACH, REACH)
+            return whole, whole
+        return build(self.negative, -REACH, 0.0), build(self.expression, 0.0, REACH)
+
+    @property
+    def _continuous(self) -> bool:
+        if self.negative is None:
+            return True
+        t = formula.import_sympy().Symbol("t", real=True)
+        return bool(formula.parse(self.expression).subs(t, 0) == formula.parse(self.negative).subs(t, 0))
+
+    def _find_escapes(self) -> tuple[Limit, ...]:
+        t = formula.import_sympy().Symbol("t", real=True)
+        right = formula.parse(self.expression)
+        left = right if self.negative is None else formula.parse(self.negative)
+        offset = float(right.subs(t, 0))
+        slopes = (float(left.diff(t).subs(t, 0)), float(right.diff(t).subs(t, 0)))
+        top = self.ratio_bound()
+        if offset != 0.0 or (self.degree is None and 0 < (1 - 1e-6) * top <= max(map(abs, slopes))):
+            return (Limit("zero", *slopes, offset),)
+        return ()
+
+    def value(self, h: Array) -> Array:
+        return self._numeric(0)(h)
+
+    def derivative(self, h: Array) -> Array:
+        return self._numeric(1)(h)
+
+    def _numeric(self, order: int) -> Callable[[Array], Array]:
+        right, left = compiled(self.expression, order), compiled(self.negative or self.expression, order)
+
+        def value(h: Array) -> Array:
+            h = np.asarray(h, dtype=np.float64)
+            with np.errstate(all="ignore"):
+                out = right(h)
+                return out if self.negative is None else np.where(h >= 0, out, left(h))
+
+        return value
+
+    def _both(self, lo: Array, hi: Array) -> tuple[Array, Array, Array, Array]:
+        lo, hi = np.atleast_1d(np.asarray(lo, dtype=np.float64)), np.atleast_1d(np.asarray(hi, dtype=np.float64))
+        a, b = np.where(np.isnan(lo), 0.0, lo), np.where(np.isnan(hi), 0.0, hi)
+        if self.negative is None:
+            return self._tables[0].bounds(a, b)
+        below, above = a < 0, b >= 0
+        out = [np.full(a.shape, s * np.inf) for s in (1, -1, 1, -1)]
+        for here, table, x, y in (
+            (below, self._tables[0], np.minimum(a, 0.0), np.minimum(b, 0.0)),
+            (above, self._tables[1], np.maximum(a, 0.0), np.maximum(b, 0.0)),
+        ):
+            for i, part in enumerate(table.bounds(x, y)):
+                out[i] = np.where(here, (np.minimum if i % 2 == 0 else np.maximum)(out[i], part), out[i])
+        if not self._continuous:
+            across = below & above
+            out[2], out[3] = np.where(across, -np.inf, out[2]), np.where(across, np.inf, out[3])
+        return out[0], out[1], out[2], out[3]
+
+    def bound_on(self, lo: Array, hi: Array) -> tuple[Array, Array]:
+        low, high, _, _ = self._both(lo, hi)
+        low, high = not_nan(low, high, np.atleast_1d(lo), np.atleast_1d(hi))
+        return low.reshape(np.shape(lo)), high.reshape(np.shape(lo))
+
+    def slope_bound_on(self, lo: Array, hi: Array) -> tuple[Array, Array]:
+        _, _, low, high = self._both(lo, hi)
+        low, high = not_nan(low, high, np.atleast_1d(lo), np.atleast_1d(hi))
+        return low.reshape(np.shape(lo)), high.reshape(np.shape(lo))
+
+    def ratio_bound(self) -> float:
+        """Near 0 by the mean value theorem (where phi(0) = 0 exactly), elsewhere by ranges."""
+        sympy = formula.import_sympy()
+        t = sympy.Symbol("t", real=True)
+        exprs = [formula.parse(self.expression), formula.parse(self.negative or self.expression)]
+        if any(e.subs(t, 0) != 0 for e in exprs):
+            # phi(0) != 0, or phi jumps at 0: unbounded; a jump to the left of zero only as t -> 0-
+            return math.inf
+        best = 0.0
+        for table, side in ((self._tables[1], 1.0), (self._tables[0], -1.0)):
+            order = np.argsort(table.centres * side)
+            order = order[table.centres[order] * side > 0]
+            steep = np.maximum.accumulate(
+                np.abs(table.slope[order]).max(axis=1)
+            )  # bounds |phi'| between 0 and the cell
+            low, high = table.ranges
+            near = np.abs(table.centres[order]) - 0.5 / PER_UNIT
+            with np.errstate(divide="ignore"):
+                ratio = up(np.maximum(np.abs(low[order]), np.abs(high[order])) / near)
+            best = max(best, float(np.max(np.minimum(steep, np.where(near > 0, ratio, np.inf)))))
+        for table, tail_range in zip(self._tables, (self._tables[0].low_tail, self._tables[1].high_tail)):
+            end = table.left if tail_range is table.low_tail else table.right
+            size = max(abs(tail_range[0]), abs(tail_range[1])) / abs(end) if end else math.inf
+            steep = max(abs(tail_range[2]), abs(tail_range[3]))
+            best = max(best, min(size, max(best, steep)) * (1 + 2.0**-40))
+        return best
+
+    @property
+    def pieces(self) -> None:
+        return None
+
+    def torch_twin(self) -> Callable[[Any], Any]:
+        import torch
+
+        right, left = torch_function(self.expression), torch_function(self.negative or self.expression)
+        if self.negative is None:
+            return right
+        # the other branch is evaluated at 0, so that its overflow cannot poison gradients
+        return lambda h: torch.where(h >= 0, right(h.clamp(min=0.0)), left(h.clamp(max=0.0)))
+
+
+def _prove(left: Any, right: Any, degree: float | None, odd: bool) -> None:
+    sympy = formula.import_sympy()
+    t, c = sympy.Symbol("t", real=True), sympy.Symbol("c", positive=True)
+    if degree is not None:
+        power = sympy.nsimplify(degree)
+        for branch in (left, right):
+            if sympy.simplify(branch.subs(t, c * t) - c**power * branch) != 0:
+                raise InputError(
+                    f"phi = {branch} is not proved homogeneous of degree {degree:g}; leave the degree out."
+                )
+    if odd and sympy.simplify(left.subs(t, -t) + right) != 0:
+        raise InputError(f"phi = {right} is not proved odd; leave odd=True out.")
+
+
+@lru_cache(maxsize=128)
+def compiled(text: str, order: int) -> Callable[[Array], Array]:
+    """The formula (or its derivative) as a numpy function."""
+    sympy = formula.import_sympy()
+    t = sympy.Symbol("t", real=True)
+    function = sympy.lambdify(
+        t, formula.parse(text).diff(t, order) if order else formula.parse(text), ["scipy", "numpy"]
+    )
+    return lambda h: np.broadcast_to(np.asarray(function(h), dtype=np.float64), np.shape(h)).copy()
+
+
+def torch_function(text: str) -> Callable[[Any], Any]:
+    """The formula on torch tensors."""
+    import torch
+
+    sympy = formula.import_sympy()
+    t = sympy.Symbol("t", real=True)
+    names = ("exp", "log", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "atan", "erf", "erfc")
+    table = {name: getattr(torch, name) for name in names}
+    function = sympy.lambdify(t, formula.parse(text), [table, "math"])
+    return lambda h: function(h) + torch.zeros_like(h)
