@@ -1,0 +1,157 @@
+"""Activations made by users: true ones are proved with, false declarations are caught, bare functions stay open."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import meanfield_opt as mfo
+from meanfield_opt.activations.piecewise import ReLU
+
+Array = Any
+
+
+def small(activation: mfo.Activation, width: float | None = 4) -> mfo.TwoLayerProblem:
+    return mfo.problems.hypercube(2, activation=activation, lambda1=0.05, lambda2=0.05, width=width)
+
+
+def pairs(problem: mfo.TwoLayerProblem, size: float = 0.6) -> mfo.Measure:
+    y = problem.targets
+    return mfo.Measure(np.vstack([size * y, -size * y]), np.full(4, 1.0))
+
+
+def test_formula_equals_the_built_in_and_is_proved(tmp_path: Path) -> None:
+    phi = mfo.activation_from(np.tanh, expression="tanh(t)", odd=True)
+    problem = small(phi)
+    certificate = mfo.certify(problem, pairs(problem), time_limit=10, target=1e-5)
+    assert certificate.verdict in ("proved", "refuted")
+    assert certificate.proof != "no proof"
+    built_in = mfo.certify(small(mfo.activation("tanh")), pairs(problem), time_limit=10, target=1e-5)
+    assert certificate.lower_bound == pytest.approx(built_in.lower_bound, abs=1e-6)
+    certificate.save(tmp_path / "c.json")
+    assert mfo.verify(tmp_path / "c.json", problem).lower_bound == certificate.lower_bound
+
+
+def test_pieces_are_exact_and_derive_degree_and_oddness() -> None:
+    clip = mfo.activation_from(pieces=[(None, -1, 0, -1), (-1, 1, 1, 0), (1, None, 0, 1)])
+    assert clip.odd
+    assert clip.degree is None
+    assert clip.ratio_bound() == 1.0
+    relu = mfo.activation_from(pieces=[(None, 0, 0, 0), (0, None, 1, 0)], degree=1)
+    assert relu.degree == 1.0
+    assert not relu.odd
+    t = np.linspace(-3, 3, 50)
+    np.testing.assert_array_equal(relu(t), ReLU()(t))
+
+
+def test_a_bare_numpy_function_is_never_proved(tmp_path: Path) -> None:
+    phi = mfo.activation_from(lambda t: np.tanh(t), derivative=lambda t: 1 - np.tanh(t) ** 2, odd=True)
+    problem = small(phi)
+    certificate = mfo.certify(problem, pairs(problem))
+    assert certificate.verdict == "open"
+    assert "rigorous" in certificate.proof
+    assert certificate.lower_bound == 0.0
+    assert certificate.upper_bound == pytest.approx(problem.energy(pairs(problem)))
+    certificate.save(tmp_path / "c.json")
+    with pytest.raises(mfo.CertificateError):
+        mfo.verify(tmp_path / "c.json", problem)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"function": np.tanh, "degree": 1},
+        {"function": np.tanh, "derivative": np.cos},
+        {"function": np.exp, "odd": True},
+        {"expression": "tanh(t)", "degree": 1},
+        {"expression": "t**2", "odd": True},
+        {"function": np.sin, "expression": "tanh(t)"},
+        {"expression": "Abs(t)"},
+        {"expression": "besselj(0, t)"},
+        {"expression": "a*b*t"},
+        {"expression": "t +"},
+        {"pieces": [(None, 0, 0, 0), (0, None, 1, 1)]},
+        {"pieces": [(None, 0, 0, 0), (1, None, 1, 0)]},
+        {"pieces": [(None, 0, 0, 0)]},
+        {"pieces": [(None, 0, 0, 0), (0, None, 1, 0)], "odd": True},
+        {"pieces": [(None, 0, 0, 0), (0, None, "x", 0)]},
+        {"function": np.tanh, "pieces": [(None, 0, 0, 0), (0, None, 1, 0)]},
+        {"function": np.log},
+        {"function": lambda t: 1.0},
+        {"function": 3},
+        {"expression": "t", "pieces": []},
+        {"expression": "t", "threshold": True, "negative": "0"},
+        {},
+    ],
+    ids=str,
+)
+def test_false_declarations_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(mfo.InputError):
+        mfo.activation_from(**wrong)
+
+
+def test_fingerprints_depend_on_the_definition() -> None:
+    made = [
+        mfo.activation_from(lambda t: np.tanh(t)),
+        mfo.activation_from(lambda t: np.tanh(1.0000001 * t)),
+        mfo.activation_from(lambda t: np.tanh(t) + 0.0 * t),
+        mfo.activation_from(expression="tanh(t)"),
+        mfo.activation_from(expression="tanh(t)", odd=True),
+        mfo.activation_from(expression="tanh(t)", threshold=True),
+        mfo.activation_from(pieces=[(None, 0, 0, 0), (0, None, 1, 0)]),
+        mfo.activation_from(pieces=[(None, 0, 0, 0), (0, None, "1000001/1000000", 0)]),
+    ]
+    assert len({small(phi).fingerprint for phi in made}) == len(made)
+    assert small(mfo.activation_from(expression="tanh(x)")).fingerprint == small(made[3]).fingerprint
+
+
+@dataclass(frozen=True)
+class Liar(mfo.Activation):
+    """A tanh that promises too small a range, too small a slope, or a wrong degree, as told."""
+
+    lie: str = "range"
+    name = "liar"
+
+    def value(self, h: Array) -> Array:
+        return np.tanh(h)
+
+    def derivative(self, h: Array) -> Array:
+        return 1 / np.cosh(np.clip(h, -300, 300)) ** 2
+
+    def bound_on(self, lo: Array, hi: Array) -> tuple[Array, Array]:
+        shrink = 0.99 if self.lie == "range" else 1.0
+        return shrink * np.tanh(lo) - 1e-15, shrink * np.tanh(hi) + 1e-15
+
+    def slope_bound_on(self, lo: Array, hi: Array) -> tuple[Array, Array]:
+        return np.zeros(np.shape(lo)), np.full(np.shape(lo), 0.5 if self.lie == "slope" else 1.0)
+
+    def ratio_bound(self) -> float:
+        return 0.9 if self.lie == "ratio" else 1.0
+
+    @property
+    def pieces(self) -> Any:
+        return ReLU().pieces if self.lie == "pieces" else None
+
+    def torch_twin(self) -> Any:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("lie", ["range", "slope", "ratio", "pieces"])
+def test_certify_and_verify_catch_a_lying_plug_in(lie: str) -> None:
+    problem = small(Liar(lie))
+    with pytest.raises(mfo.InputError, match="breaks its promise"):
+        mfo.certify(problem, pairs(problem))
+    with pytest.raises(mfo.InputError, match="breaks its promise"):
+        mfo.check_activation(Liar(lie))
+    mfo.check_activation(Liar("none"))
+
+
+def test_the_core_does_not_import_sympy() -> None:
+    code = "import sys, meanfield_opt as m; m.activation('tanh'); m.loss('huber'); assert 'sympy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
