@@ -9,8 +9,9 @@ spn          q M - N is positive semidefinite with N >= 0 entrywise: {"multiplie
 split        entries between the blocks are >= 0 and every block is copositive: {"blocks": [[indices, proof], ...]}.
 scale        diag(d) M diag(d) is copositive, d > 0 rational: {"d": [...], "proof": ...}.
 aggregate    M >= P^T Q P entrywise for a partition P, Q the block minima, and Q is copositive: {"groups", "proof"}.
+round        D M' D <= M entrywise with D = diag(2^h), M' = floor(D^-1 M D^-1) copositive: {"h": [...], "proof": ...}.
+stable       M >= s (t (I + A) - J) entrywise, t at least the stability number of A (found again): see ``stable_set``.
 tree         no minimal support of a negative value exists: see ``Tree``.
-parrilo      (sum x)^r x^T M x has, after x = y^2, an explicit PSD + N form (level 1): see ``copositive_parrilo``.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 
 from ..errors import CertificateError
 from .psd import Rows, psd_rank, quadratic_value
+from .stable_set import larger_clique, stable_form
 
 Proof = dict[str, Any]
 
@@ -144,6 +146,34 @@ def scaled(matrix: Rows, d: Sequence[Fraction]) -> list[list[int]]:
     return [[v // divisor for v in row] for row in out]
 
 
+def _round(matrix: Rows, proof: Proof) -> bool:
+    h = proof["h"]
+    if len(h) != len(matrix) or any(type(v) is not int or abs(v) > 1 << 20 for v in h):
+        raise CertificateError("a rounding needs one exponent for each row.")
+    return replay(rounded(matrix, h), proof["proof"])
+
+
+def rounded(matrix: Rows, h: Sequence[int]) -> list[list[int]]:
+    """floor(2^(-h_i - h_j) m_ij)."""
+    n = len(matrix)
+    return [
+        [matrix[i][j] >> (h[i] + h[j]) if h[i] + h[j] >= 0 else matrix[i][j] << -(h[i] + h[j]) for j in range(n)]
+        for i in range(n)
+    ]
+
+
+def _stable(matrix: Rows, proof: Proof) -> bool:
+    form = stable_form(matrix)
+    if form is None:
+        raise CertificateError("the matrix does not dominate the form of a stable-set problem.")
+    neighbours, bound = form
+    if larger_clique(neighbours, bound) is not None:
+        raise CertificateError("the stability number exceeds the form's bound.")
+    # strict as soon as no stable set reaches the (rational) bound d/s + 1
+    least = -min(v for row in matrix for v in row)
+    return matrix[0][0] % least != 0 or larger_clique(neighbours, bound - 1) is None
+
+
 def _aggregate(matrix: Rows, proof: Proof) -> bool:
     groups = proof["groups"]
     if sorted(i for g in groups for i in g) != list(range(len(matrix))) or not all(groups):
@@ -246,6 +276,8 @@ KINDS: dict[str, Callable[[Rows, Proof], bool]] = {
     "spn": _spn,
     "split": _split,
     "scale": _scale,
+    "round": _round,
+    "stable": _stable,
     "aggregate": _aggregate,
     "tree": _tree,
 }

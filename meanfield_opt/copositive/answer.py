@@ -22,7 +22,8 @@ WORDS = {
     "scale": "diagonal scaling",
     "aggregate": "merged indices",
     "tree": "exact search over the supports of a smallest counterexample",
-    "parrilo": "Parrilo level 1 (exact split)",
+    "round": "rounding down on a scaled grid",
+    "stable": "stability number (exhaustive search with colour bounds)",
 }
 
 
@@ -137,6 +138,20 @@ class Undecided:
 
 
 Answer = Copositive | NotCopositive | Undecided
+
+
+def as_json(answer: Answer) -> dict[str, Any]:
+    """The answer in JSON values: answer, order, seconds and what belongs to each kind; ``proof_data`` is the proof."""
+    facts: dict[str, Any] = {"answer": "undecided", "order": answer.matrix.order, "seconds": answer.seconds}
+    if isinstance(answer, Copositive):
+        zero = None if answer.zero is None else [str(v) for v in answer.zero]
+        facts |= {"answer": "copositive", "strict": answer.strict, "zero": zero, "proof": str(answer.proof)}
+        facts["proof_data"] = encode(answer.proof.artefact)
+    elif isinstance(answer, NotCopositive):
+        facts |= {"answer": "not copositive", "witness": [str(v) for v in answer.witness], "value": str(answer.value)}
+    else:
+        facts |= {"reason": answer.reason, "bound": str(answer.bound)}
+    return facts
 
 
 def _vector(x: Sequence[Fraction] | None) -> Any:

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ..checker.copositive import replay, scaled
+from ..checker.copositive import replay, rounded, scaled
 from ..checker.psd import Rows, psd_rank, quadratic_value, scaled_floats
+from ..checker.stable_set import SearchLimit, larger_clique, stable_form
 from ..errors import InputError
 from .answer import Answer, Copositive, NotCopositive, ProofTree, Undecided
 from .coherent import prove_by_classes
@@ -25,6 +26,7 @@ from .tree import LimitReached, TreeSearch, WitnessFound
 log = logging.getLogger(__name__)
 
 FIRST_NODES = 3000  # nodes of the exact search before heavier proofs are tried
+KEPT_BITS = 44  # length to which long entries are rounded for a first attempt
 FIRST_WORK = 4_000_000  # and nodes times order squared
 
 
@@ -125,14 +127,35 @@ def _block(matrix: Rows, deadline: float, seed: int) -> Decision:
             raise WitnessFound(_unit(n, x))
     d = good_scaling(matrix)
     if d is None:
-        return _prove(matrix, deadline, seed)
+        return _prove_long(matrix, deadline, seed)
     try:
-        proof, strict, zero = _prove(scaled(matrix, d), deadline, seed)
+        proof, strict, zero = _prove_long(scaled(matrix, d), deadline, seed)
     except WitnessFound as found:
         raise WitnessFound([x * s for x, s in zip(found.witness, d)]) from None
     back = None if zero is None else tuple(_primitive([x * s for x, s in zip(zero, d)]))
     artefact = {"kind": "scale", "d": [[s.numerator, s.denominator] for s in d], "proof": proof}
     return artefact, strict, back
+
+
+def _prove_long(matrix: Rows, deadline: float, seed: int) -> Decision:
+    """Long entries: first the matrix rounded down to KEPT_BITS bits (enough unless M is close to the boundary)."""
+    n = len(matrix)
+    if n < 6 or max(abs(v) for row in matrix for v in row).bit_length() <= KEPT_BITS + 12:
+        return _prove(matrix, deadline, seed)
+    h = [(matrix[i][i].bit_length() - KEPT_BITS) // 2 for i in range(n)]
+    short = rounded(matrix, h)
+    try:
+        now = time.monotonic()
+        proof, strict, _ = _prove(short, now + 0.4 * (deadline - now), seed)
+        if strict:
+            return {"kind": "round", "h": h, "proof": proof}, True, None
+    except WitnessFound as found:
+        x = [v * Fraction(2) ** -e for v, e in zip(found.witness, h)]
+        if quadratic_value(matrix, x) < 0:
+            raise WitnessFound(x) from None
+    except _Open:
+        log.debug("order %d: the rounded matrix stayed open", n)
+    return _prove(matrix, deadline, seed)
 
 
 def _prove(matrix: Rows, deadline: float, seed: int) -> Decision:
@@ -149,14 +172,44 @@ def _prove(matrix: Rows, deadline: float, seed: int) -> Decision:
         return _tree_decision(search.run(), search)
     except LimitReached:
         log.debug("order %d: the exact search passed %d nodes", n, search.nodes)
-    witness = find_witness(matrix, deadline, seed=seed)
-    if witness is not None:
-        raise WitnessFound(witness)
-    proof = prove_by_classes(matrix) if n > 6 else None
+    proof = prove_by_classes(matrix)
     if proof is not None:
         strict = True if replay(matrix, proof) else (False if search.zeros else None)
         return proof, strict, _first_zero(search)
+    stable = _stable_proof(matrix, deadline)
+    if stable is not None:
+        return stable
+    witness = find_witness(matrix, deadline, seed=seed)
+    if witness is not None:
+        raise WitnessFound(witness)
     return _close(matrix, deadline, search.zeros)
+
+
+def _stable_proof(matrix: Rows, deadline: float) -> Decision | None:
+    """Matrices that dominate a stable-set form, if a short search with colour bounds finds the number."""
+    form = stable_form(matrix)
+    if form is None:
+        return None
+    neighbours, bound = form
+    n, zero = len(matrix), None
+    left = min(deadline, time.monotonic() + 5.0)
+    try:
+        found = larger_clique(neighbours, bound, deadline=left)
+        least = -min(v for row in matrix for v in row)
+        if found is not None:
+            x = _unit(n, dict.fromkeys(found, 1))
+            if quadratic_value(matrix, x) < 0:
+                raise WitnessFound(x)
+            return None
+        if matrix[0][0] % least == 0:
+            tight = larger_clique(neighbours, bound - 1, deadline=left)
+            if tight is not None:
+                x = _unit(n, dict.fromkeys(tight, 1))
+                zero = tuple(x) if quadratic_value(matrix, x) == 0 else None
+                return {"kind": "stable"}, False if zero else None, zero
+    except SearchLimit:
+        return None
+    return {"kind": "stable"}, True, None
 
 
 def _close(matrix: Rows, deadline: float, zeros: list[dict[int, int]]) -> Decision:

@@ -1,0 +1,157 @@
+"""Stability and clique numbers of networkx graphs, with a set that attains them and a proof that nothing larger exists."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, final
+
+from ..checker.stable_set import SearchLimit, check_clique, larger_clique
+from ..errors import CertificateError, InputError
+from .answer import Copositive, ProofTree
+from .catalogue import clique_form
+from .check import check
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class GraphNumber:
+    """lower <= alpha(G) (or omega(G)) <= upper; ``vertices`` attain ``lower``.
+
+    proof: "colouring" (exhaustive search with colour bounds, run again by ``replay``), "copositive" (t (I + A) - J, or
+    t (J - A) - J for cliques, with t = upper; ``certificate`` holds its proof) or "greedy colouring" (not closed).
+    """
+
+    quantity: str
+    lower: int
+    upper: int
+    vertices: tuple[Hashable, ...]
+    proof: str
+    seconds: float
+    certificate: ProofTree | None = None
+    _neighbours: tuple[int, ...] = field(default=(), repr=False)
+    _clique: tuple[int, ...] = field(default=(), repr=False)
+
+    @property
+    def exact(self) -> bool:
+        """Whether the number is known."""
+        return self.lower == self.upper
+
+    def __int__(self) -> int:
+        if not self.exact:
+            raise ValueError(f"the {self.quantity} lies between {self.lower} and {self.upper}.")
+        return self.lower
+
+    def replay(self) -> None:
+        """Check both bounds again; CertificateError if one does not follow."""
+        check_clique(self._neighbours, self._clique)
+        if len(self._clique) != self.lower:
+            raise CertificateError("the set does not have the claimed size.")
+        if self.proof == "colouring":
+            if larger_clique(self._neighbours, self.upper) is not None:
+                raise CertificateError("there is a larger set.")
+        elif self.certificate is not None:
+            from ..checker.copositive import replay
+
+            replay(_form(self._neighbours, self.upper), self.certificate.artefact)
+        elif self.upper < min(len(self._neighbours), greedy_colours(self._neighbours)):
+            raise CertificateError("the upper bound has no proof.")
+
+
+def stability_number(graph: Any, *, time_limit: float = 60.0) -> GraphNumber:
+    """alpha(G) of an undirected networkx graph (loops are ignored)."""
+    return _number(graph, "stability number", time_limit)
+
+
+def clique_number(graph: Any, *, time_limit: float = 60.0) -> GraphNumber:
+    """omega(G) of an undirected networkx graph (loops are ignored)."""
+    return _number(graph, "clique number", time_limit)
+
+
+def _number(graph: Any, quantity: str, time_limit: float) -> GraphNumber:
+    if not (hasattr(graph, "adj") and hasattr(graph, "nodes")):
+        raise InputError(f"a networkx graph is needed, not {type(graph).__name__}.")
+    if graph.is_directed():
+        raise InputError("the graph is directed; pass graph.to_undirected().")
+    if not (isinstance(time_limit, (int, float)) and time_limit > 0):
+        raise InputError(f"time_limit must be a positive number of seconds, not {time_limit!r}.")
+    started = time.monotonic()
+    names = list(graph.nodes)
+    if not names:
+        raise InputError("the graph has no vertices.")
+    place = {v: i for i, v in enumerate(names)}
+    n = len(names)
+    neighbours = [0] * n
+    for u, v in graph.edges():
+        if u != v:
+            neighbours[place[u]] |= 1 << place[v]
+            neighbours[place[v]] |= 1 << place[u]
+    if quantity.startswith("stab"):
+        everything = (1 << n) - 1
+        neighbours = [everything & ~b & ~(1 << i) for i, b in enumerate(neighbours)]
+    clique, closed = _greedy_clique(neighbours), False
+    proof, upper, certificate = "greedy colouring", greedy_colours(neighbours), None
+    # half of the time each for the two exact methods: copositive forms close symmetric graphs that colours do not
+    for deadline, share in ((started + 0.5 * time_limit, 200_000), (started + time_limit, None)):
+        try:
+            while (found := larger_clique(neighbours, len(clique), max_nodes=share, deadline=deadline)) is not None:
+                clique = found
+            proof, upper, closed = "colouring", len(clique), True
+            break
+        except SearchLimit:
+            left = started + time_limit - time.monotonic()
+            if certificate is None and n <= 400 and left > 0:
+                answer = check(_form(neighbours, len(clique)), time_limit=max(0.1, 0.5 * left))
+                if isinstance(answer, Copositive):
+                    proof, upper, certificate, closed = "copositive", len(clique), answer.proof, True
+                    break
+                if answer.copositive is False:
+                    support = [i for i, v in enumerate(answer.witness) if v]
+                    if all(neighbours[a] >> b & 1 for a in support for b in support if a != b) and len(support) > len(
+                        clique
+                    ):
+                        clique = support
+    if not closed and len(clique) == upper:
+        proof = "greedy colouring"
+    vertices = tuple(names[i] for i in clique)
+    seconds = time.monotonic() - started
+    return GraphNumber(
+        quantity, len(clique), upper, vertices, proof, seconds, certificate, tuple(neighbours), tuple(clique)
+    )
+
+
+def _form(neighbours: Any, t: int) -> list[list[int]]:
+    n = len(neighbours)
+    form = clique_form([[neighbours[i] >> j & 1 for j in range(n)] for i in range(n)], t)
+    divisor = math.gcd(*(int(v) for row in form for v in row)) or 1
+    return [[int(Fraction(v)) // divisor for v in row] for row in form]
+
+
+def _greedy_clique(neighbours: list[int]) -> list[int]:
+    best: list[int] = []
+    for start in sorted(range(len(neighbours)), key=lambda v: -neighbours[v].bit_count())[:50]:
+        clique, candidates = [start], neighbours[start]
+        while candidates:
+            members = [v for v in range(len(neighbours)) if candidates >> v & 1]
+            v = max(members, key=lambda u: (neighbours[u] & candidates).bit_count())
+            clique.append(v)
+            candidates &= neighbours[v]
+        if len(clique) > len(best):
+            best = clique
+    return sorted(best)
+
+
+def greedy_colours(neighbours: Any) -> int:
+    """Number of colours of a greedy colouring in order of degree: an upper bound on the clique number."""
+    classes: list[int] = []
+    for v in sorted(range(len(neighbours)), key=lambda u: -neighbours[u].bit_count()):
+        for k, members in enumerate(classes):
+            if not members & neighbours[v]:
+                classes[k] |= 1 << v
+                break
+        else:
+            classes.append(1 << v)
+    return len(classes)

@@ -1,0 +1,137 @@
+"""Standard quadratic programs and graph numbers: known answers, brute force, replay, refusals."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from fractions import Fraction
+
+import networkx as nx
+import numpy as np
+import pytest
+
+import meanfield_opt as mfo
+from meanfield_opt.checker.copositive import replay
+from meanfield_opt.checker.stable_set import larger_clique, stable_form
+from meanfield_opt.copositive.catalogue import hamming, horn, icosahedron, johnson, paley, stable_set_form
+
+
+def graph(adjacency: list[list[int]]) -> nx.Graph:
+    return nx.from_numpy_array(np.array(adjacency))
+
+
+@pytest.mark.parametrize(
+    ("name", "build", "alpha"),
+    [
+        ("C9", lambda: nx.cycle_graph(9), 4),
+        ("Petersen", nx.petersen_graph, 4),
+        ("icosahedron", lambda: graph(icosahedron()), 3),
+        ("Paley 29", lambda: graph(paley(29)), 4),
+        ("empty", lambda: nx.empty_graph(5), 5),
+        ("complete", lambda: nx.complete_graph(6), 1),
+        ("one", lambda: nx.empty_graph(1), 1),
+    ],
+)
+def test_stability_numbers(name: str, build: object, alpha: int) -> None:
+    g = build()  # type: ignore[operator]
+    number = mfo.copositive.stability_number(g)
+    assert number.lower == number.upper == int(number) == alpha
+    assert not any(g.has_edge(u, v) for u, v in itertools.combinations(number.vertices, 2))
+    number.replay()
+    with pytest.raises(mfo.CertificateError):
+        dataclasses.replace(number, upper=alpha - 1, lower=alpha).replay()
+
+
+@pytest.mark.parametrize(
+    ("adjacency", "omega"), [(johnson(8, 2, 4), 4), (johnson(8, 4, 4), 14), (hamming(6, 2), 32), (hamming(6, 4), 4)]
+)
+def test_clique_numbers(adjacency: list[list[int]], omega: int) -> None:
+    number = mfo.copositive.clique_number(graph(adjacency))
+    assert int(number) == omega
+    number.replay()
+
+
+def test_random_graphs_against_networkx() -> None:
+    for seed in range(12):
+        g = nx.gnp_random_graph(18, [0.2, 0.5, 0.8][seed % 3], seed=seed)
+        omega = max(len(c) for c in nx.find_cliques(g))
+        number = mfo.copositive.clique_number(nx.relabel_nodes(g, {v: f"v{v}" for v in g}))
+        assert int(number) == omega
+        neighbours = [sum(1 << u for u in g[v]) for v in g]
+        assert larger_clique(neighbours, omega) is None
+        assert len(larger_clique(neighbours, omega - 1) or []) == omega
+        form = [
+            [int(v) for v in row]
+            for row in stable_set_form(nx.to_numpy_array(nx.complement(g)).astype(int).tolist(), omega)
+        ]
+        assert stable_form(form) is not None or omega == 1
+        replay(form, {"kind": "stable"}) if omega > 1 else None
+        if omega > 2:
+            worse = stable_set_form(nx.to_numpy_array(nx.complement(g)).astype(int).tolist(), omega - 1)
+            with pytest.raises(mfo.CertificateError):
+                replay([[int(v) for v in row] for row in worse], {"kind": "stable"})
+
+
+def test_graph_input() -> None:
+    with pytest.raises(mfo.InputError, match="directed"):
+        mfo.copositive.stability_number(nx.DiGraph([(0, 1)]))
+    with pytest.raises(mfo.InputError, match="networkx"):
+        mfo.copositive.clique_number([[0, 1], [1, 0]])
+    with pytest.raises(mfo.InputError, match="no vertices"):
+        mfo.copositive.clique_number(nx.Graph())
+
+
+def test_small_programs_exactly() -> None:
+    for q, value in (
+        ([[2]], 2),
+        ([[1, 0], [0, 1]], Fraction(1, 2)),
+        ([[1, -1], [-1, 1]], 0),
+        ([[3, 1], [1, 3]], 2),
+        (horn(), 0),
+        ([[-1, 2], [2, -3]], -3),
+        (np.eye(7), Fraction(1, 7)),
+        (-np.ones((3, 3)), -1),
+        (np.zeros((3, 3)), 0),
+    ):
+        bounds = mfo.copositive.minimize_on_simplex(q)
+        assert bounds.exact
+        assert bounds.lower == bounds.upper == value
+        bounds.replay()
+    # Motzkin-Straus: min over the simplex of I + A is 1 / alpha
+    form = np.eye(12) + np.array(icosahedron())
+    assert mfo.copositive.minimize_on_simplex(form).lower == Fraction(1, 3)
+
+
+def brute_force(q: np.ndarray) -> float:
+    """Least value over the stationary points of all faces (floating point)."""
+    n = len(q)
+    best = float(q.diagonal().min())
+    for k in range(2, n + 1):
+        for s in itertools.combinations(range(n), k):
+            block = q[np.ix_(s, s)]
+            if abs(np.linalg.det(block)) > 1e-9:
+                y = np.linalg.solve(block, np.ones(k))
+                if y.sum() != 0 and (y / y.sum() > 0).all():
+                    best = min(best, float(1 / y.sum()))
+    return best
+
+
+def test_random_programs_against_all_faces() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(15):
+        n = int(rng.integers(3, 9))
+        a = rng.standard_normal((n, n))
+        q = (a + a.T) / 2
+        bounds = mfo.copositive.minimize_on_simplex(q)
+        bounds.replay()
+        assert bounds.lower <= bounds.upper
+        assert bounds.gap <= 1e-6 * np.abs(q).max()
+        assert float(bounds.upper) == pytest.approx(brute_force(q), abs=1e-9)
+        with pytest.raises(mfo.CertificateError):
+            dataclasses.replace(bounds, lower=bounds.upper + Fraction(1, 1000)).replay()
+
+
+@pytest.mark.parametrize("bad", [0, 1, -1, 2.5])
+def test_program_input(bad: float) -> None:
+    with pytest.raises(mfo.InputError, match="tolerance"):
+        mfo.copositive.minimize_on_simplex([[1]], tolerance=bad)
