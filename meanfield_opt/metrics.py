@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from .conditions import find_conditions, label_matrix
 from .errors import InputError, UndefinedMetricError
@@ -204,6 +203,8 @@ def rsa(kernel: ArrayLike, other: ArrayLike, *, metric: str = "euclidean", metho
         if scale == 0.0:
             raise UndefinedMetricError("all dissimilarities are zero.")
         return float(a @ b / scale)
+    from scipy import stats
+
     chosen: Any = {"spearman": stats.spearmanr, "pearson": stats.pearsonr, "kendall": stats.kendalltau}.get(method)
     if chosen is None:
         raise InputError(f"method must be spearman, pearson, kendall or cosine, not {method!r}.")

@@ -51,3 +51,15 @@ class TwoLayerNetwork(torch.nn.Module):  # type: ignore[misc]
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._twin = self.phi.torch_twin()
+
+
+class Elementwise(torch.nn.Module):  # type: ignore[misc]
+    """A function of tensors as a module."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Any) -> Any:
+        """function(x)."""
+        return self.function(x)

@@ -1,0 +1,129 @@
+"""Each layer of a deep network optimal given the others: a convex problem a layer, bounded by the proof engines.
+
+With the preactivation patterns of all other layers held fixed, layer k's measure solves
+
+    min_rho  l int c(h) d rho + l tr(H K[rho]^+ H^T)        (H: the patterns of layer k + 1, to be produced exactly)
+
+or, for the last layer, the two-layer problem itself. Its dual is max <Z, H> (- |Z 1|^2/(4 l) under a regularised bias of
+layer k + 1) subject to |Z phi(h)|^2 <= 4 l^2 c(h): the same global question as everywhere else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..certificate.engine import Limits, Question, applicable
+from ..errors import InputError
+from ..geometry import FactorGeometry, Geometry
+from ..losses.squared import Squared
+from ..measure import Measure
+from ..metrics import span_fit
+from ..problem import TwoLayerProblem
+from ..rounding import dot_bounds, down, sum_upper, up
+from .deep import DeepProblem, minimal_weights
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class LayerCertificate:
+    """Bounds on one layer's problem, the others fixed. layer: 1 .. L.
+
+    value: the layer's energy (floating point); lower: rigorous for the layer below's
+    kernel and the layer above's patterns as rounded to float64, or -inf; gap: relative.
+    verdict: "proved" when a bound was proved, whatever its gap, else "open". sigma: the proved supremum of the ratio.
+    """
+
+    layer: int
+    value: float
+    lower: float
+    gap: float
+    sigma: float
+    verdict: str
+    proof: str
+
+
+def certify_layers(
+    problem: DeepProblem, measures: Sequence[Measure], *, time_limit: float = 20.0, target: float = 1e-7
+) -> list[LayerCertificate]:
+    """One certificate a layer. Proves nothing about all layers together: the deep problem is not convex."""
+    if problem.bias == "free":
+        raise InputError("layer-wise certificates need bias='none' or 'regularised' (a free bias has no cost).")
+    return [_certify(problem, list(measures), k, Limits(time_limit, target)) for k in range(problem.layers)]
+
+
+def _geometry_above(problem: DeepProblem, below: Measure) -> Geometry:
+    """K_{k-1} (+ 1 1^T), rounded into a factor of as few columns as its numerical rank."""
+    columns = problem.hidden(below).T
+    extra = 1.0 if problem.bias == "regularised" else 0.0
+    fit = span_fit(columns @ columns.T + extra, problem.targets)
+    if fit.residual < 1e-12 and fit.strength > 0 and fit.constant > 0:
+        # symmetric columns keep the hyperplanes a_p . theta = 0 exactly where the optimal neurons sit
+        rows = math.sqrt(fit.strength) * problem.targets
+        return FactorGeometry(np.column_stack([np.full(rows.shape[1], math.sqrt(fit.constant)), *rows]))
+    if problem.bias == "regularised":
+        columns = np.hstack([columns, np.ones((columns.shape[0], 1))])
+    u, s, _ = np.linalg.svd(columns, full_matrices=False)
+    keep = s > 1e-10 * s[0]
+    return FactorGeometry(u[:, keep] * s[keep])
+
+
+def _certify(problem: DeepProblem, measures: list[Measure], k: int, limits: Limits) -> LayerCertificate:
+    rho = measures[k]
+    space = problem.geometry if k == 0 else _geometry_above(problem, measures[k - 1])
+    ell = problem.penalty
+    cost = ell * float(rho.masses @ space.cost(rho.atoms))
+    last = k == problem.layers - 1
+    if last:
+        carrier = TwoLayerProblem(problem.activation, problem.loss, space, problem.targets, ell, ell)
+        value, dual = carrier.energy(rho), carrier.dual_point(rho)
+    else:
+        above = measures[k + 1]
+        wanted = np.sqrt(above.masses)[:, None] * above.atoms
+        # the squared loss only carries the question: the supremum depends on Z, the activation and the geometry
+        carrier = TwoLayerProblem(problem.activation, Squared(), space, wanted, ell, ell)
+        hidden = problem.hidden(rho)
+        w = minimal_weights(wanted, hidden.T, problem.bias)
+        value = cost + ell * float(np.square(w).sum())
+        full = hidden.T if problem.bias == "none" else np.hstack([hidden.T, np.ones((hidden.shape[1], 1))])
+        # stationarity: 2 l W = Z Phi^T, so Z = 2 l W pinv(Phi)^T on the rows that Phi spans
+        dual = 2.0 * ell * w @ np.linalg.pinv(full, rcond=1e-9)
+    best, sigma, words = -math.inf, math.inf, "no proof"
+    question = Question(carrier, dual)
+    for engine in applicable(question):
+        outcome = engine.prove(question, limits)
+        if outcome.proof is None or not math.isfinite(outcome.proof.bound):
+            continue
+        bound = outcome.proof.bound
+        scale = 1.0 if bound == 0 else min(1.0, float(down(down(1.0 / bound))))
+        if last:
+            lower = carrier.loss.dual_lower(dual, problem.targets, scale)
+        else:
+            lower = _interpolation_lower(dual, carrier.targets, scale, ell if problem.bias == "regularised" else None)
+        if lower > best:
+            best, sigma, words = lower, bound, outcome.proof.words
+        if value - best <= 10 * limits.target * abs(value):
+            break
+    gap = (value - best) / max(abs(value), 1e-300)
+    return LayerCertificate(k + 1, value, best, gap, sigma, "proved" if math.isfinite(best) else "open", words)
+
+
+def _interpolation_lower(dual: Array, wanted: Array, scale: float, bias_penalty: float | None) -> float:
+    """Rigorous lower bound on s <Z, H> - s^2 |Z 1|^2 / (4 l) (the second term under a regularised bias)."""
+    inner, _ = dot_bounds(dual, wanted)
+    lower = float(down(scale * inner))
+    if bias_penalty is None:
+        return lower
+    # |sum_p Z_jp| from above: enclose each row sum by sums of positive and negative parts
+    high = sum_upper(np.maximum(dual, 0.0), axis=1) + 0.0
+    low = -sum_upper(np.maximum(-dual, 0.0), axis=1)
+    sums = np.abs(dual.sum(axis=1))
+    slack = 4 * dual.shape[1] * 2.0**-53 * (high - low)  # recursive or pairwise summation errs by less
+    squares = sum_upper(up(np.square(up(sums + up(slack)))))
+    quadratic = up(up(up(scale * scale) * squares) / float(down(4.0 * bias_penalty)))
+    return float(down(lower - quadratic))

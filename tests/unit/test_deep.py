@@ -1,0 +1,180 @@
+"""Deep and recurrent networks: energies of measures are energies of weights; the conjectured laws and their tests."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import meanfield_opt as mfo
+from meanfield_opt.measure import Measure
+from meanfield_opt.metrics import parallelism_score, span_fit
+from meanfield_opt.validation.deep import BIASES, RecurrentProblem
+from meanfield_opt.validation.layerwise import certify_layers
+from meanfield_opt.validation.recurrent_law import recurrent_law
+from meanfield_problems.deep_hypercube import deep_hypercube, deep_law, law_energy
+
+VECTORS = [  # (d, layers, bias, energy, strengths): theory section 4
+    (2, 2, "none", 0.114208993, (0.36096, 0.52118)),
+    (2, 2, "regularised", 0.107673321, None),
+    (3, 2, "none", 0.202220463, None),
+    (3, 2, "regularised", 0.194497497, None),
+    (2, 3, "none", 0.142981056, (0.32616, 0.42551, 0.55513)),
+    (2, 3, "regularised", 0.130229672, None),
+    (3, 3, "none", 0.235728432, None),
+    (3, 3, "regularised", 0.221484362, None),
+]
+
+
+@pytest.mark.parametrize(("d", "layers", "bias", "energy", "strengths"), VECTORS)
+def test_conjectured_optima(d: int, layers: int, bias: str, energy: float, strengths: tuple[float, ...] | None) -> None:
+    problem = mfo.problems.deep_hypercube(d, layers, bias=bias)
+    known = problem.known
+    assert known is not None
+    assert known.provenance == "conjectured"
+    assert known.energy == pytest.approx(energy, abs=1e-9)
+    if strengths is not None:
+        np.testing.assert_allclose(known.strength, strengths, atol=1e-5)
+    # the ansatz is an actual network of that energy, by measures and by weights
+    assert problem.energy(known.measures) == pytest.approx(known.energy, rel=1e-10)
+    weights = problem.weights(known.measures)
+    assert problem.weight_energy(weights) == pytest.approx(known.energy, rel=1e-10)
+    for k, rho in enumerate(problem.measures(weights)):
+        fit = span_fit(problem.kernel(rho), problem.targets)
+        assert fit.residual < 1e-10
+        assert fit.constant == pytest.approx(known.constant[k], rel=1e-8)
+        assert parallelism_score(problem.kernel(rho), problem.targets) == pytest.approx(1.0)
+    published = deep_law(d, layers, 0.01, bias=bias, free_constant=False)
+    if bias == "none":  # constant neurons pay
+        assert published.energy > known.energy * 1.005
+    else:
+        assert published.energy == pytest.approx(known.energy, rel=1e-8)
+
+
+def test_one_layer_is_the_two_layer_optimum() -> None:
+    for d in (2, 3):
+        flat = mfo.problems.hypercube(d).known
+        assert flat is not None
+        deep = deep_hypercube(d, 1).known
+        assert deep is not None
+        assert deep.energy == pytest.approx(flat.energy, rel=1e-10)
+        for drive in ("first", "every"):
+            assert recurrent_law(d, 1, 0.01, drive=drive, starts=2).energy == pytest.approx(flat.energy, rel=1e-7)
+    heavy = deep_hypercube(2, 2, penalty=5.0)
+    assert heavy.known is not None
+    assert heavy.known.energy == pytest.approx(8.0)
+    assert law_energy(2, 4, 5.0, "none", (1.0, 1.0), (0.4, 0.4)) > 8.0
+
+
+@pytest.mark.parametrize("bias", BIASES)
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_measure_energy_is_weight_energy_at_least_norm(bias: str, activation: str) -> None:
+    rng = np.random.default_rng(4)
+    problem = deep_hypercube(2, 3, bias=bias, activation=activation)
+    wide = 5 + (bias != "none")
+    weights = [rng.standard_normal((5, 5)), rng.standard_normal((5, wide)), rng.standard_normal((5, wide))]
+    weights.append(rng.standard_normal((2, 5)))
+    measures = problem.measures(weights)
+    least = problem.weights(measures)
+    assert problem.energy(measures) == pytest.approx(problem.weight_energy(least), rel=1e-9)
+    assert problem.energy(measures) <= problem.weight_energy(weights) * (1 + 1e-9)
+    # the same measures come back: least-norm weights realise the patterns
+    for a, b in zip(problem.measures(least), measures):
+        np.testing.assert_allclose(a.atoms, b.atoms, atol=1e-7)
+    # a pattern that the layer below cannot produce costs infinitely much
+    if bias == "none":
+        silent = Measure(np.ones((1, 4)), np.zeros(1))
+        assert problem.costs(1, [silent, measures[1]])[0] == np.inf
+
+
+def test_layers_are_optimal_given_the_others_and_perturbed_ones_are_not() -> None:
+    for bias in ("none", "regularised"):
+        problem = deep_hypercube(2, 2, bias=bias)
+        assert problem.known is not None
+        for c in certify_layers(problem, problem.known.measures, time_limit=10.0):
+            assert c.verdict == "proved"
+            assert -1e-12 < c.gap < 1e-5, c
+        first, last = problem.known.measures
+        heavier = Measure(last.atoms, last.masses * 1.5)
+        worse = certify_layers(problem, [first, heavier], time_limit=3.0)[1]
+        assert worse.gap > 1e-3
+
+
+def test_recurrent_energy_of_states() -> None:
+    rng = np.random.default_rng(1)
+    flat = mfo.problems.hypercube(2)
+    rows = flat.geometry.preactivation(np.eye(5)).T
+    problem = RecurrentProblem(flat.activation, flat.loss, (rows, rows, rows), flat.targets, 0.01)
+    w, u, v = rng.standard_normal((4, 4)), rng.standard_normal((4, 5)), rng.standard_normal((2, 4))
+    states = problem.states(w, u)
+    again = problem.minimal_weights(states)
+    least = problem.energy(states)
+    assert least <= problem.weight_energy(w, u, v) + 1e-12
+    for a, b in zip(problem.states(*again), states):
+        np.testing.assert_allclose(a, b, atol=1e-8)
+    with pytest.raises(mfo.InputError, match="no recurrent weights"):
+        problem.energy([rng.standard_normal((2, 4)) for _ in range(3)])
+
+
+def test_recurrent_law_is_a_networks_energy() -> None:
+    """The five numbers, written out as weights, have the energy and the kernels that the law says."""
+    for drive in ("first", "every"):
+        law = recurrent_law(2, 3, 0.01, drive=drive, starts=2)
+        w1, wv, b, e, g = law.parameters
+        flat = mfo.problems.hypercube(2)
+        rows = flat.geometry.preactivation(np.eye(5)).T
+        quiet = np.zeros_like(rows)
+        quiet[:, -1] = 1.0
+        inputs = (rows, *((rows if drive == "every" else quiet,) * 2))
+        problem = RecurrentProblem(flat.activation, flat.loss, inputs, flat.targets, 0.01)
+        signs = np.array([1.0, 1.0, -1.0, -1.0])
+        label = np.array([0, 1, 0, 1])
+        same = (label[:, None] == label).astype(float)
+        recurrent = w1 / 4 + 0.5 * wv * same * np.outer(signs, signs)
+        feed = np.hstack([e + g * signs[:, None] * flat.targets[label], np.full((4, 1), b)])
+        states = problem.states(recurrent, feed)
+        assert problem.energy(states) <= law.energy * (1 + 1e-9)
+        assert problem.energy(states) == pytest.approx(law.energy, rel=1e-5)
+        for t, h in enumerate(states):
+            phi = problem.activation(h)
+            fit = span_fit(phi.T @ phi, flat.targets)
+            assert fit.residual < 1e-9
+            assert fit.strength == pytest.approx(law.strength[t], rel=1e-6)
+
+
+def test_refusals() -> None:
+    with pytest.raises(mfo.InputError, match="bias"):
+        deep_hypercube(2, 2, bias="maybe")
+    with pytest.raises(mfo.InputError, match="layers"):
+        deep_hypercube(2, 0)
+    with pytest.raises(mfo.InputError, match="2 hidden layers"):
+        deep_hypercube(2, 2).energy([])
+    with pytest.raises(mfo.InputError, match="free bias"):
+        certify_layers(deep_hypercube(2, 2, bias="free"), ())
+    with pytest.raises(mfo.InputError, match="drive"):
+        recurrent_law(2, 2, 0.01, drive="never")
+    tanh = deep_hypercube(2, 2, activation="tanh")
+    assert tanh.known is None
+    with pytest.raises(mfo.InputError, match="masses of 1"):
+        tanh.weights([Measure(np.ones((1, 4)), np.full(1, 2.0))] * 2)
+
+
+@pytest.mark.torch
+def test_objectives_are_the_numpy_energies() -> None:
+    torch = pytest.importorskip("torch")
+    from meanfield_opt.validation.deep_objective import DeepObjective, RecurrentObjective
+
+    for bias in BIASES:
+        for activation in ("relu", "tanh"):
+            problem = deep_hypercube(2, 3, bias=bias, activation=activation)
+            objective = DeepObjective(problem, 6)
+            x = objective.initial([5], 1.0)
+            value = float(objective.energies(torch.from_numpy(x), None, None)[0])
+            assert value == pytest.approx(problem.weight_energy(objective.weights(x[0])), rel=1e-10)
+    flat = mfo.problems.hypercube(2)
+    rows = flat.geometry.preactivation(np.eye(5)).T
+    recurrent = RecurrentProblem(flat.activation, flat.loss, (rows, rows), flat.targets, 0.01)
+    other = RecurrentObjective(recurrent, 6)
+    x = other.initial([5], 1.0)
+    part = {k: v[0] for k, v in other.unpack(x).items()}
+    value = float(other.energies(torch.from_numpy(x), None, None)[0])
+    assert value == pytest.approx(recurrent.weight_energy(part["recurrent"], part["feed"], part["readout"]), rel=1e-10)
