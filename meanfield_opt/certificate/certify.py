@@ -26,6 +26,7 @@ from ..symmetry import average_over_hypercube
 from ..validate import integer, nonnegative, positive
 from .engine import ENGINES, Limits, ProofEngine, Question, SupremumProof, applicable
 from .improve import Refutation, reoptimised, violating_neurons, with_neurons
+from .orbital_engine import average_over_classes
 
 Array = NDArray[np.float64]
 log = logging.getLogger(__name__)
@@ -250,6 +251,8 @@ def _dual_candidates(problem: TwoLayerProblem, dual: Array) -> list[Array]:
     averaged = average_over_hypercube(problem, given)
     if averaged is None and problem.symmetry is not None:
         averaged = problem.symmetry.average_dual(given)
+    if averaged is None:
+        averaged = average_over_classes(problem, given)
     if averaged is None or np.array_equal(averaged, given):
         return [given]
     return [problem.loss.project_dual(averaged, problem.targets), given]

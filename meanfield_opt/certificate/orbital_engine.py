@@ -50,6 +50,29 @@ def algebra_of(problem: TwoLayerProblem) -> Configuration | None:
     return _ALGEBRAS[problem]
 
 
+def average_over_classes(problem: TwoLayerProblem, dual: Array) -> Array | None:
+    """Y C with C the class means of Y^+ Z: the group average of Z where Z = Y C and the classes are a group's orbitals.
+
+    None where the lift does not apply, the closure does not help, or the rows of Z leave the span of those of Y.
+    """
+    if problem.width is not None or left_slope(problem) is None or _deficient(problem):
+        return None
+    closure = algebra_of(problem)
+    if closure is None:
+        return None
+    y = problem.targets
+    inverse = np.linalg.pinv(y)
+    means = closure.values(np.asarray(inverse @ dual, dtype=np.float64))[closure.classes]
+    averaged = np.asarray(y @ means)
+    # a symmetric optimum is only a little way off; anything else is not what this is for
+    return averaged if np.abs(averaged - dual).max() <= 1e-2 * np.abs(dual).max() else None
+
+
+def _deficient(problem: TwoLayerProblem) -> bool:
+    space = problem.geometry
+    return isinstance(space, FactorGeometry) and space.n_parameters < problem.n_samples
+
+
 @dataclass(frozen=True)
 class OrbitalEngine(ProofEngine):
     """relu, leaky relu, |t| or linear neurons on data with symmetry and a full-rank K_X."""
@@ -62,7 +85,7 @@ class OrbitalEngine(ProofEngine):
             return "the copositive lift is for free mass."
         if left_slope(problem) is None:
             return f"the lift needs phi(t) = t for t >= 0 and s t for t <= 0; {problem.activation.name} is not of that form."
-        if isinstance(problem.geometry, FactorGeometry) and problem.geometry.n_parameters < problem.n_samples:
+        if _deficient(problem):
             return "K_X does not have full rank; use the input view."
         closure = algebra_of(problem)
         if closure is None:
@@ -127,7 +150,7 @@ def propose_invariant(question: Question, closure: Configuration) -> tuple[list[
     if not unit > 0:
         raise SolveError("the dual point is zero.")
     blocks = block_diagonalise(closure)
-    q_values, g_values = closure.values(q), closure.values(gram / unit)
+    q_values, g_values = closure.values(np.asarray(q, dtype=np.float64)), closure.values(gram / unit)
     t, diagonal, aa, ab, bb = _solve(closure, blocks, q_values, g_values, slope, short)
     q, gram = q_values[closure.classes], g_values[closure.classes]
     if short:
