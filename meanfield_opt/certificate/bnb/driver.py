@@ -12,7 +12,7 @@ import os
 import time
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 CHUNK_NODES = 40_000
 ITEM_NODES = 4_000
 MOST_LEAVES = 6_000_000
+MOST_POINTS = 40
 #: squared levels of the stages relative to the best ratio seen: (1 + gap)^2
 GAPS = (8.0, 2.0, 0.5, 0.1, 0.02, 4e-3, 8e-4, 1.6e-4, 3e-5, 6e-6, 1e-6, 2e-7, 4e-8, 8e-9, 1e-9)
 
@@ -75,11 +76,13 @@ class Partition:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """The result of a search: the best finished partition, the best point seen with its squared ratio."""
+    """The result of a search: the best finished partition, the best point seen with its squared ratio, and ``points``:
+    further good and distinct points, one a row, best first."""
 
     partition: Partition | None
     best: float
     point: Array
+    points: Array
     complete: bool
     nodes: int
     stages: int
@@ -99,6 +102,28 @@ class _State:
     best: float
     point: Array
     stage: int
+    #: (squared ratio, point) of good points met, for column generation
+    seen: list[tuple[float, Array]] = field(default_factory=list)
+
+    def note(self, best: Array) -> None:
+        """Remember the best point of one call."""
+        if best[0] > self.best:
+            self.best, self.point = float(best[0]), best[1:].copy()
+        if best[0] > 0.99 * self.best:
+            self.seen.append((float(best[0]), best[1:].copy()))
+            if len(self.seen) > 2000:
+                self.seen = sorted(self.seen, key=lambda pair: -pair[0])[:500]
+
+    def points(self) -> Array:
+        """Distinct directions among those remembered, best first."""
+        chosen = [self.point / max(float(np.linalg.norm(self.point)), 1e-300)]
+        for _, point in sorted(self.seen, key=lambda pair: -pair[0]):
+            unit = point / max(float(np.linalg.norm(point)), 1e-300)
+            if all(float(unit @ other) < 1.0 - 1e-7 for other in chosen):
+                chosen.append(unit)
+            if len(chosen) == MOST_POINTS:
+                break
+        return np.array(chosen)
 
 
 def search(view: View, limits: Limits) -> Found:
@@ -122,7 +147,7 @@ def search(view: View, limits: Limits) -> Found:
                     break
                 if time.perf_counter() > deadline or state.leaves.shape[0] > MOST_LEAVES:
                     _save(view, state, limits.checkpoint)
-                    return Found(partition, state.best, state.point, False, nodes, state.stage)
+                    return Found(partition, state.best, state.point, state.points(), False, nodes, state.stage)
                 nodes += _round(view, state, todo, level, final, pool, limits.workers, deadline)
                 if limits.progress is not None:
                     proved = math.inf if partition is None else math.sqrt(partition.level)
@@ -134,7 +159,7 @@ def search(view: View, limits: Limits) -> Found:
             log.debug("gap %.1e proved with %d leaves", gap, state.leaves.shape[0])
             state.stage += 1
     _save(view, state, limits.checkpoint)
-    return Found(partition, state.best, state.point, True, nodes, state.stage)
+    return Found(partition, state.best, state.point, state.points(), True, nodes, state.stage)
 
 
 def _begin(view: View) -> _State:
@@ -178,8 +203,7 @@ def _round(
         ops.append(result.ops[: spans[-1, 0]])
         leaves.append(result.leaves[: spans[-1, 1]])
         status.append(result.status[: spans[-1, 1]])
-        if result.best[0] > state.best:
-            state.best, state.point = float(result.best[0]), result.best[1:].copy()
+        state.note(result.best)
     if not treated:
         return 0
     items = np.concatenate(treated)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,7 +115,7 @@ class InputViewEngine(ProofEngine):
         hasher.update(problem.fingerprint.encode())
         hasher.update(np.ascontiguousarray(dual, dtype="<f8").tobytes())
         found = search(InputView(form, hasher.hexdigest()), limits)
-        stats = {"nodes": found.nodes, "stages": found.stages}
+        stats: dict[str, Any] = {"nodes": found.nodes, "stages": found.stages, "neurons": found.points}
         neuron = np.asarray(found.point / max(float(np.linalg.norm(found.point)), 1e-300))
         if found.partition is None:
             return Outcome(None, neuron, False, stats)

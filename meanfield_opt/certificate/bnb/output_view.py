@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,9 +140,10 @@ class OutputViewEngine(ProofEngine):
         hasher.update(np.ascontiguousarray(dual, dtype="<f8").tobytes())
         view = OutputView(form, hasher.hexdigest())
         found = search(view, limits)
-        stats = {"nodes": found.nodes, "stages": found.stages}
-        theta = space.weights(view.pattern(found.point, space.diagonal)[None])[0]
-        neuron = np.asarray(theta / max(float(np.linalg.norm(theta)), 1e-300))
+        theta = space.weights(np.array([view.pattern(point, space.diagonal) for point in found.points]))
+        theta = theta / np.maximum(np.sqrt((theta**2).sum(axis=1, keepdims=True)), 1e-300)
+        stats: dict[str, Any] = {"nodes": found.nodes, "stages": found.stages, "neurons": theta}
+        neuron = np.asarray(theta[0])
         if found.partition is None:
             return Outcome(None, neuron, False, stats)
         from .kernels import depths
