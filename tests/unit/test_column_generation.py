@@ -51,3 +51,73 @@ def test_unknown_options_are_refused() -> None:
         mfo.solve(mfo.problems.hypercube(2), nonsense=3)
     with pytest.raises(mfo.InputError, match="starts"):
         mfo.solve(mfo.problems.hypercube(2), starts=0)
+
+
+def teacher(samples: int = 40, inputs: int = 1, outputs: int = 2, seed: int = 7) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((samples, inputs)), np.sign(rng.standard_normal((samples, outputs)))
+
+
+def test_kinked_neurons_in_weight_coordinates_are_polished() -> None:
+    x, y = teacher()
+    problem = mfo.problems.dataset(x, y, lambda1=0.2, lambda2=0.2)
+    solution = mfo.solve(problem, tolerance=1e-7)
+    assert solution.status is mfo.Status.SOLVED
+    assert solution.energy == pytest.approx(65.65314481863, rel=1e-7)
+    assert solution.measure.n_atoms < 40
+    assert solution.stats["sampled_gap"] <= 1e-7
+
+
+@pytest.mark.parametrize(("width", "energy"), [(4, 0.42728960), (16, 0.40296129)])
+def test_tanh_under_a_width_reaches_the_published_values(width: int, energy: float) -> None:
+    problem = mfo.problems.hypercube(2, activation="tanh", lambda1=0.05, lambda2=0.05, width=width)
+    solution = mfo.solve(problem)
+    assert solution.energy == pytest.approx(energy, abs=2e-7)
+    assert solution.measure.total_mass <= width * (1 + 1e-12)
+
+
+def test_free_mass_of_tanh_escapes_and_the_error_tells_the_limit() -> None:
+    problem = mfo.problems.hypercube(2, activation="tanh", lambda1=0.05, lambda2=0.05)
+    with pytest.raises(mfo.errors.NotAttainedError, match=r"tends to 0\.395 .* Give width=M"):
+        mfo.solve(problem)
+
+
+def test_logistic_loss_closes_its_gap() -> None:
+    problem = mfo.problems.hypercube(2, loss="logistic", lambda1=0.05, lambda2=0.05)
+    solution = mfo.solve(problem, tolerance=1e-8)
+    assert solution.stats["sampled_gap"] <= 1e-8
+    assert solution.energy == pytest.approx(problem.dual_value(solution.dual), rel=1e-6)
+
+
+def test_an_interruption_returns_the_best_so_far() -> None:
+    x, y = teacher(60, 3)
+    problem = mfo.problems.dataset(x, y, lambda1=0.1, lambda2=0.1)
+
+    def hook(progress: Any) -> None:
+        if progress.iteration == 3:
+            raise KeyboardInterrupt
+
+    solution = mfo.solve(problem, progress=hook)
+    assert solution.status is mfo.Status.INTERRUPTED
+    assert 0 < solution.energy < problem.energy(mfo.Measure.zero(60))
+    assert mfo.solve(problem, max_iterations=1).status is mfo.Status.ITERATION_LIMIT
+
+
+def test_a_start_is_never_made_worse_and_seeds_reproduce() -> None:
+    x, y = teacher(30, 2)
+    problem = mfo.problems.dataset(x, y, lambda1=1.0, lambda2=1.0)
+    first = mfo.solve(problem, tolerance=1e-2, seed=3)
+    again = mfo.solve(problem, tolerance=1e-2, seed=3)
+    assert first.energy == again.energy
+    warm = mfo.solve(problem, start=first.measure, max_iterations=1)
+    assert warm.energy <= first.energy * (1 + 1e-9)
+
+
+def test_dense_and_diagonal_geometries_agree() -> None:
+    cube = mfo.problems.hypercube(2)
+    kernel = np.eye(4) + 1.0
+    dense = mfo.TwoLayerProblem(
+        cube.activation, cube.loss, mfo.DenseGeometry(kernel), cube.targets, cube.lambda1, cube.lambda2
+    )
+    assert cube.known is not None
+    assert mfo.solve(dense, tolerance=1e-8).energy == pytest.approx(cube.known.energy, rel=1e-8)

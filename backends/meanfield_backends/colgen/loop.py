@@ -16,8 +16,9 @@ from meanfield_opt.measure import Measure
 from meanfield_opt.problem import TwoLayerProblem
 from meanfield_opt.solution import Status
 
+from . import newton
 from .bound import lower_estimate, relative_gap
-from .carrier import Carrier, choose_carrier
+from .carrier import Carrier, ThetaCarrier, choose_carrier
 from .master import solve_master
 from .reduce import merge, prune
 from .search import distinct, search
@@ -32,7 +33,7 @@ LOGGER = logging.getLogger(__name__)
 class Settings:
     """Options of this backend: starts a search, columns added a round, iterations of a slide."""
 
-    starts: int = 64
+    starts: int = 128
     columns: int = 24
     slide_iterations: int = 400
 
@@ -156,7 +157,7 @@ def _rounds(
         new = distinct(carrier, problem, found, above, settings.columns)
         images = Particles(found.images, state.particles.readouts, state.particles.masses)
         optimise_masses(problem, carrier, state, images, 1e-10)
-        _improve(problem, carrier, settings, state, new, watch, min(1e-10, 1e-2 * options.tolerance))
+        _improve(problem, carrier, settings, state, new, gap, watch, min(1e-10, 1e-2 * options.tolerance), rng)
         if state.energy < before - 1e-13 * abs(before):
             stalled = 0
         else:
@@ -172,8 +173,10 @@ def _improve(
     settings: Settings,
     state: State,
     new: Array,
+    gap: float,
     watch: Stopwatch,
     tolerance: float,
+    rng: np.random.Generator,
 ) -> None:
     """Add columns, then master, slide, merge, master."""
     old = state.particles
@@ -183,12 +186,76 @@ def _improve(
         np.concatenate([old.masses, np.zeros(new.shape[0])]),
     )
     optimise_masses(problem, carrier, state, both, 1e-8)
+    rounded = problem.activation.pieces is not None and len(problem.activation.pieces) > 1
+    if rounded and isinstance(carrier, ThetaCarrier):
+        _rounded(problem, carrier, settings, state, gap, watch, tolerance, rng)
+        return
     for angle in (0.0, 0.1, 1e-2, 1e-4):
         fewer = merge(problem, carrier, state.particles, angle) if angle else state.particles
         if angle and fewer.count == state.particles.count:
             continue
-        moved = slide(problem, carrier, fewer, iterations=settings.slide_iterations, tolerance=1e-15, watch=watch.over)
+        steps = settings.slide_iterations if angle else settings.slide_iterations // 4
+        moved = slide(problem, carrier, fewer, iterations=steps, tolerance=1e-15, watch=watch.over)
         energy = optimise_masses(problem, carrier, state, moved, tolerance)
         LOGGER.debug(
             "merging within %.0e: %d atoms, energy %.12g (best %.12g)", angle, moved.count, energy, state.energy
         )
+
+
+def _rounded(
+    problem: TwoLayerProblem,
+    carrier: Carrier,
+    settings: Settings,
+    state: State,
+    gap: float,
+    watch: Stopwatch,
+    tolerance: float,
+    rng: np.random.Generator,
+) -> None:
+    """Slide with rounded kinks, less and less rounded; begin as far away as the gap suggests. Near atoms merge on the way."""
+    moved = state.particles
+    schedule: tuple[float, ...]
+    if gap > 0.5 and moved.count < 4 * settings.columns:
+        moved = _with_random(problem, carrier, moved, 8 * settings.columns, rng)
+        schedule, steps = (0.1, 0.03, 3e-3, 3e-4), settings.slide_iterations
+    else:
+        schedule, steps = tuple(f * min(0.1, 0.1 * gap) for f in (1.0, 0.2, 0.04)), settings.slide_iterations // 2
+    for eps in schedule:
+        moved = slide(
+            problem, carrier, moved, eps=eps, iterations=steps, tolerance=1e-9 * min(1.0, 10 * gap), watch=watch.over
+        )
+        moved = merge(problem, carrier, prune(carrier, moved, 1e-6), min(0.02, eps))
+        if watch.over():
+            break
+    if gap < 1e-2 and not watch.over():
+        fewer = merge(problem, carrier, moved, 0.03)
+        if newton.applies(problem, carrier, fewer.count):
+            fewer = newton.polish(
+                problem,
+                carrier,
+                fewer,
+                first=min(1e-3, 0.1 * gap),
+                last=max(1e-6 * gap, 1e-12),
+                steps=40,
+                watch=watch.over,
+            )
+            energy = optimise_masses(problem, carrier, state, fewer, tolerance)
+            LOGGER.debug("newton: %d atoms, energy %.12g (best %.12g)", fewer.count, energy, state.energy)
+            if energy <= state.energy:
+                return
+    optimise_masses(problem, carrier, state, moved, tolerance)
+
+
+def _with_random(
+    problem: TwoLayerProblem, carrier: Carrier, particles: Particles, count: int, rng: np.random.Generator
+) -> Particles:
+    """Random atoms beside the given ones, all of the size of a typical one; a wide start finds the basin soonest."""
+    theta = rng.standard_normal((count, carrier.geometry.n_parameters))
+    x = carrier.from_neurons(theta / np.linalg.norm(theta, axis=1, keepdims=True))
+    v = rng.standard_normal((problem.n_outputs, count))
+    v *= np.sqrt(problem.lambda1 / problem.lambda2) / np.linalg.norm(v, axis=0)
+    return Particles(
+        np.vstack([particles.x, x]),
+        np.hstack([particles.readouts, v]),
+        np.concatenate([particles.masses, np.ones(count)]),
+    )

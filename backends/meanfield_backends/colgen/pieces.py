@@ -66,3 +66,15 @@ class SmoothActivation:
             value += (0.5 * change) * (x + root)
             slope += (0.5 * change) * (1.0 + x / root)
         return value, slope
+
+    def three(self, h: Array) -> tuple[Array, Array, Array]:
+        """Value, derivative and second derivative at h, for eps > 0 and piecewise linear phi."""
+        value, slope = self.both(h)
+        bend = np.zeros(h.shape)
+        pieces = self.activation.pieces or ()
+        for before, after in itertools.pairwise(pieces):
+            assert after.left is not None
+            x = h - float(after.left)
+            square = np.square(x) + self.eps * self.eps
+            bend += (0.5 * float(after.slope - before.slope) * self.eps * self.eps) / (square * np.sqrt(square))
+        return value, slope, bend

@@ -87,6 +87,16 @@ def _scales(problem: TwoLayerProblem, count: int, rng: np.random.Generator) -> A
     return np.asarray(10.0 ** rng.uniform(-1.0, 1.0, count))
 
 
+def _perturbed(known: Array, rng: np.random.Generator, count: int) -> Array:
+    """Random neighbours of known atoms: violations hide in cells next to theirs."""
+    if known.shape[0] == 0:
+        return known
+    base = known[rng.integers(known.shape[0], size=count)]
+    noise = rng.standard_normal(base.shape)
+    size = np.linalg.norm(base, axis=1, keepdims=True) / np.linalg.norm(noise, axis=1, keepdims=True)
+    return np.asarray(base + noise * size * 10.0 ** rng.uniform(-1.5, 0.0, (count, 1)))
+
+
 def _output_view(
     problem: TwoLayerProblem,
     space: DiagonalPlusLowRank,
@@ -148,7 +158,7 @@ def _input_view(
     theta = np.vstack([space.pullback(directions @ dual), rng.standard_normal((starts // 2 + 8, space.n_parameters))])
     h = space.preactivation(theta)
     size = _scales(problem, theta.shape[0], rng) / np.maximum(np.sqrt(np.mean(h**2, axis=1)), 1e-300)
-    theta = np.vstack([theta * size[:, None], known])
+    theta = np.vstack([theta * size[:, None], _perturbed(known, rng, starts), known])
 
     def evaluate(t: Array) -> tuple[Array, Array, Array]:
         h = space.preactivation(t)

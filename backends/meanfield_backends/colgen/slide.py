@@ -109,7 +109,7 @@ def slide(
 ) -> Particles:
     """Quasi-Newton descent on all atoms and readouts together; never returns a worse (smoothed) energy.
 
-    eps: rounding of the kinks (0: exact; then the carrier's cells, where there are any, are kept). watch: stop when it says so.
+    eps: rounding of the kinks, relative to the typical preactivation (0: exact; then the carrier's cells, where there are any, are kept). watch: stop when it says so.
     """
     if particles.count == 0:
         return particles
@@ -131,6 +131,8 @@ def slide(
         not homogeneous or problem.width is not None,
         problem.width,
     )
+    if eps > 0.0:
+        eps *= float(np.sqrt(np.mean(np.square(carrier.patterns(particles.x)))))
     phi = SmoothActivation(problem.activation, eps)
     targets, loss = problem.targets, problem.loss
     l1, l2 = problem.lambda1, problem.lambda2
