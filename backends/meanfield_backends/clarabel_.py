@@ -40,6 +40,7 @@ class ClarabelOptions:
 
     direct_solve_method: str = "qdldl"
     presolve_enable: bool = True
+    chordal_decomposition_enable: bool = True
     max_step_fraction: float = 0.99
 
 
@@ -67,6 +68,7 @@ class ClarabelSolver(ConicSolver):
         settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = limits.tolerance
         settings.direct_solve_method = options.direct_solve_method
         settings.presolve_enable = options.presolve_enable
+        settings.chordal_decomposition_enable = options.chordal_decomposition_enable
         settings.max_step_fraction = options.max_step_fraction
         if math.isfinite(limits.time_limit):
             settings.time_limit = limits.time_limit
@@ -120,7 +122,7 @@ def _translate(clarabel: Any, program: ConicProgram) -> tuple[Any, Any, Any, lis
     inverse = np.empty_like(order)
     inverse[order] = np.arange(order.size)
     a = program.a
-    moved = sparse.csc_matrix((a.data, inverse[a.indices], a.indptr), shape=a.shape)
+    moved = sparse.csc_matrix((a.data.copy(), inverse[a.indices], a.indptr), shape=a.shape)  # sorted in place
     moved.sort_indices()
     return order, moved, program.b[order], cones
 

@@ -18,6 +18,7 @@ from meanfield_opt.formulation import (
     ArrangementSDP,
     ConicAnswer,
     ConicLimits,
+    ConicProgram,
     ConicSolver,
     DNNLift,
     Formulation,
@@ -38,6 +39,9 @@ Array = NDArray[np.float64]
 log = logging.getLogger(__name__)
 
 FORMULATIONS = ("group_lasso", "moment", "dnn_lift", "arrangement_sdp", "parrilo")
+
+#: violation of the cones, relative to the point, beyond which an answer is not taken for solved
+VIOLATION = 1e-5
 
 #: solver statuses after which there is a point worth lifting
 USABLE = {Status.SOLVED, Status.INACCURATE, Status.ITERATION_LIMIT, Status.TIME_LIMIT, Status.INTERRUPTED}
@@ -164,9 +168,19 @@ def solve_formulation(
     if reason is not None:
         raise RefusalError(f"backend {solver.name!r} refuses the {form.name} program: {reason}")
     answer = solver.solve(program, limits, solver.options_type() if own is None else own)
-    if answer.status not in USABLE or not answer.usable:
+    if answer.status not in USABLE or answer.x is None or not answer.usable:
         raise SolveError(f"{solver.name} found no solution of the {program.label}: {answer.words}.")
+    answer = scrutinised(program, answer, answer.x)
     return form.lift(problem, answer), answer
+
+
+def scrutinised(program: ConicProgram, answer: ConicAnswer, x: Array) -> ConicAnswer:
+    """The answer, called inaccurate if its point plainly violates the program, whatever the solver says."""
+    violation = program.violation(x)
+    if violation <= VIOLATION * max(1.0, float(np.abs(x).max(initial=0.0))):
+        return answer
+    words = f"{answer.words}; its point violates the program by {violation:.1e}"
+    return replace(answer, status=worse(answer.status, Status.INACCURATE), words=words)
 
 
 def not_attained(problem: TwoLayerProblem) -> str | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +63,19 @@ def _load() -> Any:
     return picos
 
 
+@contextmanager
+def _own_cvxopt_options() -> Iterator[None]:
+    """PICOS leaves its limits in CVXOPT's global options, where every later user of CVXOPT would inherit them."""
+    from cvxopt import solvers
+
+    before = dict(solvers.options)
+    try:
+        yield
+    finally:
+        solvers.options.clear()
+        solvers.options.update(before)
+
+
 @dataclass(frozen=True)
 class PicosSolver(ConicSolver):
     """The conic program as a PICOS problem. The tolerance has a floor of 1e-8: CVXOPT stalls below it."""
@@ -82,7 +97,7 @@ class PicosSolver(ConicSolver):
     def solve(self, program: ConicProgram, limits: ConicLimits, options: Any) -> ConicAnswer:
         picos = import_solver(self.name, self.availability(), _load)
         begin = time.perf_counter()
-        with recorded_warnings() as record:
+        with recorded_warnings() as record, _own_cvxopt_options():
             problem, x, constraints = _model(picos, program)
             problem.options.solver = options.solver
             problem.options.verbosity = 0

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from ..geometry import DiagonalPlusLowRank
+from ..geometry import DiagonalPlusLowRank, FactorGeometry
 from ..measure import Measure
 from ..problem import TwoLayerProblem
 
@@ -37,8 +37,36 @@ def merit(problem: TwoLayerProblem, dual: Array, theta: Array) -> Array:
 
 
 def _climb(problem: TwoLayerProblem, dual: Array, patterns: Array, steps: int) -> Array:
+    """Gradient steps; then, for low-dimensional inputs and kinks, again inside the hyperplanes h_p = 0 that are near.
+
+    A maximiser often lies on such hyperplanes, where plain gradient steps only zigzag.
+    """
     geometry = problem.geometry
-    theta = geometry.weights(patterns)
+    theta = _gradient_steps(problem, dual, geometry.weights(patterns), steps, None)
+    if not (isinstance(geometry, FactorGeometry) and problem.activation.name == "relu" and problem.width is None):
+        return geometry.preactivation(theta)
+    value = merit(problem, dual, theta)
+    for pins in range(1, min(geometry.n_parameters, 5)):
+        projector = _pinned(geometry.factor, theta, pins)
+        trial = _gradient_steps(problem, dual, np.einsum("jrs,js->jr", projector, theta), steps, projector)
+        reached = merit(problem, dual, trial)
+        better = reached > value
+        theta, value = np.where(better[:, None], trial, theta), np.where(better, reached, value)
+    return geometry.preactivation(theta)
+
+
+def _pinned(factor: Array, theta: Array, pins: int) -> Array:
+    """(J, r, r) projectors on the complement of the ``pins`` rows nearest to orthogonal to each theta."""
+    size = np.maximum(np.linalg.norm(factor, axis=1), 1e-300)
+    nearest = np.argsort(np.abs(theta @ factor.T) / size, axis=1)[:, :pins]
+    rows = factor[nearest] / size[nearest][..., None]
+    _, sigma, right = np.linalg.svd(rows, full_matrices=False)
+    right = np.where(sigma[..., None] > 1e-10, right, 0.0)
+    return np.asarray(np.eye(factor.shape[1]) - np.einsum("jpr,jps->jrs", right, right))
+
+
+def _gradient_steps(problem: TwoLayerProblem, dual: Array, theta: Array, steps: int, projector: Array | None) -> Array:
+    geometry = problem.geometry
     free_scale = problem.width is None and problem.activation.degree == 1.0
     if free_scale:
         theta = theta / np.maximum(np.linalg.norm(theta, axis=1, keepdims=True), 1e-300)
@@ -48,6 +76,8 @@ def _climb(problem: TwoLayerProblem, dual: Array, patterns: Array, steps: int) -
         h = geometry.preactivation(theta)
         response = problem.features(h) @ dual.T
         uphill = geometry.pullback((response @ dual) * problem.activation.derivative(h))
+        if projector is not None:
+            uphill = np.einsum("jrs,js->jr", projector, uphill)
         length = np.linalg.norm(uphill, axis=1, keepdims=True)
         if free_scale:
             trial = theta + step[:, None] * uphill / np.maximum(length, 1e-300)
@@ -68,7 +98,7 @@ def _climb(problem: TwoLayerProblem, dual: Array, patterns: Array, steps: int) -
         step = np.where(better, np.minimum(step * 1.5, 1e3), 0.5 * step)
         if (step < 1e-12).all():
             break
-    return geometry.preactivation(theta)
+    return theta
 
 
 def _alternate(
