@@ -86,7 +86,7 @@ def minimize_on_simplex(
     floor = Fraction(min(v for row in a.entries for v in row), a.denominator)
     size = Fraction(max(abs(v) for row in a.entries for v in row), a.denominator)
     lower, proof = floor, None
-    x, upper = _incumbent(a, seed)
+    x, upper = incumbent(a, seed)
     # small orders go straight for the exact value, large ones first for the tolerance
     plan = (
         [Fraction(0)]
@@ -127,7 +127,8 @@ def _floats(a: ExactMatrix) -> np.ndarray:
     return np.array([[float(Fraction(v, size)) for v in row] for row in a.entries])
 
 
-def _incumbent(a: ExactMatrix, seed: int) -> tuple[list[Fraction], Fraction]:
+def incumbent(a: ExactMatrix, seed: int) -> tuple[list[Fraction], Fraction]:
+    """The best point of the simplex that a local search meets, with its exact value."""
     q = _floats(a)
     best: tuple[list[Fraction], Fraction] | None = None
     for _, x in local_minima(q, max(20, 4 * a.order), np.random.default_rng(seed))[:8]:

@@ -2,7 +2,25 @@
 
 from .dataset import dataset
 from .deep_hypercube import deep_hypercube
+from .design import OptimalDesign, optimal_design
 from .digits import digits
 from .hypercube import hypercube
+from .quadratic import (
+    StandardQuadraticProgram,
+    planted_quadratic_program,
+    stability_program,
+    standard_quadratic_program,
+)
 
-__all__ = ["dataset", "deep_hypercube", "digits", "hypercube"]
+__all__ = [
+    "OptimalDesign",
+    "StandardQuadraticProgram",
+    "dataset",
+    "deep_hypercube",
+    "digits",
+    "hypercube",
+    "optimal_design",
+    "planted_quadratic_program",
+    "stability_program",
+    "standard_quadratic_program",
+]
