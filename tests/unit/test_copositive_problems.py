@@ -43,7 +43,7 @@ def test_known_answers_are_met_and_certified(name: str, build: Any, backend: str
     for given in (None, problem):
         verified = mfo.verify(path, given)
         assert (verified.lower_bound, verified.upper_bound) == (certificate.lower_bound, certificate.upper_bound)
-    other = mfo.problems.optimal_design(4) if backend == "design" else mfo.problems.stability_program("C5")
+    other = mfo.problems.optimal_design(7) if backend == "design" else mfo.problems.stability_program("C5")
     with pytest.raises(mfo.CertificateError):
         mfo.verify(path, other)
     body = json.loads(path.read_text())
