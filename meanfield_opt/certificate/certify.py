@@ -81,14 +81,16 @@ def certify(
     workers: int = 2,
     progress: Callable[[float, float, int], None] | None = None,
     checkpoint: str | None = None,
-    refute: float = 1e-4,
+    refute: float | None = None,
 ) -> Certificate:
     """Prove two-sided bounds around ``candidate`` (a Solution, a Measure or a torch.nn.Module).
 
     engine: a registered proof engine by name, or "auto" (chosen by structure and predicted cost). time_limit: seconds
     for all engines together; each stops with the bound it has proved by then. target: relative accuracy asked of the
     supremum. progress(upper, lower, open nodes), checkpoint (a file to resume from) and workers go to the engines.
-    refute: the candidate is refuted where another measure is proved better by more than this fraction of its energy.
+    refute: the candidate is refuted where another measure is proved better by more than this fraction of its energy;
+    by default 1e-4 for a Measure or a network, whose optimality is the question, and 0.1 for a Solution, whose solver
+    may well have stopped early and whose bounds are what is asked for.
 
     The bounds are on the infimum over measures. For an activation that is not positively homogeneous that is a
     relaxation of networks of integer width: the lower bound holds for them too, the upper one is the measure's.
@@ -102,7 +104,10 @@ def certify(
         raise InputError(f"no certifier is registered for problems of class {name}; see docs/certificates.md.")
     positive(time_limit if math.isfinite(time_limit) else 1.0, "time_limit")
     positive(target, "target")
-    nonnegative(refute, "refute")
+    if refute is None:
+        refute = 0.1 if isinstance(candidate, Solution) else 1e-4
+    elif refute != math.inf:
+        nonnegative(refute, "refute")
     integer(workers, "workers", least=1)
     started = time.monotonic()
     check_activation(problem.activation)
