@@ -68,6 +68,8 @@ class Activation(ABC):
     rigorous: bool = True
     #: where |phi(t)/t| tends to its supremum without reaching it; empty where a free-mass optimum exists
     escapes: tuple[Limit, ...] = ()
+    #: rows (left, right, value) if phi takes finitely many values: phi is ``value`` only inside the closed [left, right]
+    levels: tuple[tuple[float, float, float], ...] | None = None
 
     @abstractmethod
     def value(self, h: Array) -> Array:

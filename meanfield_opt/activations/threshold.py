@@ -51,6 +51,7 @@ class Step(Activation):
                 f"step needs a positive threshold (at 0 a free neuron would fire), not {self.threshold!r}."
             )
         object.__setattr__(self, "threshold", float(self.threshold))
+        object.__setattr__(self, "levels", ((-math.inf, self.threshold, 0.0), (self.threshold, math.inf, 1.0)))
 
     def value(self, h: Array) -> Array:
         return (h >= self.threshold).astype(np.float64)
@@ -143,6 +144,8 @@ class Sign(Activation):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "threshold", nonnegative(self.threshold, "threshold"))
+        s = self.threshold
+        object.__setattr__(self, "levels", ((-math.inf, -s, -1.0), (-s, s, 0.0), (s, math.inf, 1.0)))
         if self.threshold == 0.0:
             object.__setattr__(self, "degree", 0.0)
             object.__setattr__(self, "escapes", (Limit("zero", math.inf, math.inf),))

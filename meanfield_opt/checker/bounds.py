@@ -105,6 +105,6 @@ def lower_from_proof(problem: TwoLayerProblem, dual: Array, scale: float, bound:
     else:
         if scale != 1.0 and dual.any():  # kappa belongs to Z itself; the zero dual point is its own multiple
             return -math.inf
-        value = problem.loss.dual_lower(dual, problem.targets, 1.0) if small is None else small
+        value = problem.loss.dual_lower(dual, problem.targets, scale) if small is None else small
         value = float(down(value - up(problem.width * bound)))
     return value if not math.isnan(value) else -math.inf
