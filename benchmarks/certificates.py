@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 import meanfield_opt as mfo
+from meanfield_opt.certificate.improve import best_ratio
 from meanfield_opt.geometry import DiagonalPlusLowRank
 from meanfield_opt.plugins import activation, loss
 from meanfield_opt.problem import TwoLayerProblem
@@ -30,8 +31,9 @@ Case = tuple[str, Callable[[], TwoLayerProblem], float]
 
 
 def scaled(problem: TwoLayerProblem, fraction: float) -> TwoLayerProblem:
-    """The same data with l1 = l2 = fraction times the value beyond which zero is optimal."""
-    level = fraction * problem.trivial_above()
+    """The same data with l1 = l2 = fraction times the value from which on zero is optimal (found by ascent)."""
+    zero = np.zeros_like(problem.targets)
+    level = fraction * 0.5 * best_ratio(problem, -problem.loss.gradient(zero, problem.targets)) ** 0.5
     return problem.with_penalties(level, level)
 
 
