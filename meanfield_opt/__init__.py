@@ -5,7 +5,7 @@ from .activation import Activation
 from .activations.check import check_activation
 from .activations.user import activation_from
 from .backend import Backend, SolveOptions, backends, solve
-from .certificate import Certificate, certify
+from .certificate import Certificate, certify, prove
 from .checker.verify import VerifiedBound, verify
 from .errors import CertificateError, InputError, MeanFieldError, RefusalError, SolveError, UnknownNameError
 from .geometry import DenseGeometry, DiagonalPlusLowRank, FactorGeometry, Geometry
@@ -58,6 +58,7 @@ __all__ = [
     "metrics",
     "patterns",
     "problems",
+    "prove",
     "register_activation",
     "register_loss",
     "solve",

@@ -2,6 +2,7 @@
 
 from .certify import CERTIFIERS, Certificate, certify
 from .engine import ENGINES, Limits, Outcome, ProofEngine, Question, SupremumProof
+from .refine import prove
 
 __all__ = [
     "CERTIFIERS",
@@ -13,4 +14,5 @@ __all__ = [
     "Question",
     "SupremumProof",
     "certify",
+    "prove",
 ]

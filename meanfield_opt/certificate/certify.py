@@ -90,7 +90,7 @@ def certify(
     supremum. progress(upper, lower, open nodes), checkpoint (a file to resume from) and workers go to the engines.
     refute: the candidate is refuted where another measure is proved better by more than this fraction of its energy;
     by default 1e-4 for a Measure or a network, whose optimality is the question, and 0.1 for a Solution, whose solver
-    may well have stopped early and whose bounds are what is asked for.
+    may well have stopped early and whose bounds are what is asked for (math.inf: do not try).
 
     The bounds are on the infimum over measures. For an activation that is not positively homogeneous that is a
     relaxation of networks of integer width: the lower bound holds for them too, the upper one is the measure's.

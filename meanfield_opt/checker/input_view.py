@@ -104,7 +104,8 @@ def input_sigma(problem: TwoLayerProblem, form: InputForm, level: float, depth: 
     tau = float(down(4.0 * down(problem.lambda1 * problem.lambda2)))
     root = float(down(math.sqrt(tau)))
     try:
-        return float(up(math.ldexp(bound, form.shift) / root)) * (1.0 + 2.0**-50) if root > 0 else math.inf
+        # divided before it is scaled back: a scaling that ends among the denormal numbers is inexact, and comes last
+        return float(up(math.ldexp(float(up(bound / root * (1.0 + 2.0**-50))), form.shift))) if root > 0 else math.inf
     except OverflowError:
         return math.inf
 

@@ -21,7 +21,7 @@ from meanfield_opt.certificate.improve import best_ratio
 from meanfield_opt.checker.bounds import best_rigorous_scale, lower_from_proof, network_energy_upper
 from meanfield_opt.checker.document import digest
 from meanfield_opt.errors import CertificateError, InputError
-from meanfield_opt.geometry import DenseGeometry, FactorGeometry
+from meanfield_opt.geometry import DenseGeometry, DiagonalPlusLowRank, FactorGeometry
 from meanfield_opt.measure import Measure
 from meanfield_opt.plugins import activation, loss
 from meanfield_opt.problem import TwoLayerProblem
@@ -214,3 +214,27 @@ def test_numbers_beyond_double_precision_in_the_file_are_rejected(tmp_path: Path
     path.write_text(json.dumps({**body, "digest": digest(body)}))
     with pytest.raises(CertificateError, match="canonical"):
         mfo.verify(path)
+
+
+@pytest.mark.parametrize("size", [1e-320, 1e-310, 5e-324])
+def test_suprema_among_the_denormal_numbers(size: float) -> None:
+    """Scaling a bound back by a power of two is inexact there; found by the attack at seed 0."""
+    for phi in ("relu", "leaky_relu"):
+        for geometry in (
+            FactorGeometry(np.array([[1.0]])),
+            FactorGeometry(np.array([[0.7, -0.2]])),
+            DiagonalPlusLowRank(np.ones(1), np.ones((1, 1)), np.ones(1)),
+        ):
+            problem = TwoLayerProblem(
+                activation(phi), loss("squared"), geometry, np.ones((1, 1)), 0.5011872336272722, 0.01
+            )
+            z = np.array([[size]])
+            norm = max(abs(geometry.preactivation(np.eye(geometry.n_parameters))).ravel())
+            truth = (
+                Fraction(size) ** 2 * Fraction(float(norm)) ** 2 / (4 * Fraction(0.5011872336272722) * Fraction(0.01))
+            )
+            for name in ENGINES.names():
+                engine = ENGINES.get(name)
+                if engine.refusal(Question(problem, z)) is None:
+                    proof = engine.prove(Question(problem, z), Limits(seconds=2.0, workers=1)).proof
+                    assert proof is None or not np.isfinite(proof.bound) or Fraction(proof.bound) ** 2 >= truth, name
