@@ -14,6 +14,7 @@ from .measure import Measure
 from .pattern import Pattern, patterns
 from .plugins import activation, loss, register_activation, register_loss
 from .problem import KnownAnswer, MeanFieldProblem, TwoLayerProblem
+from .scan import phase_diagram, scan
 from .solution import Solution, Status
 from .validation import Comparison, TrainOptions, compare, from_torch
 
@@ -57,10 +58,12 @@ __all__ = [
     "loss",
     "metrics",
     "patterns",
+    "phase_diagram",
     "problems",
     "prove",
     "register_activation",
     "register_loss",
+    "scan",
     "solve",
     "verify",
 ]

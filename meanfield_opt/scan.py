@@ -1,0 +1,266 @@
+"""The map: certified optima of hypercube tasks over activation x geometry x penalty x width x d_Y x n.
+
+Every cell is solved, certified and read off independently; finished cells go to an append-only journal (one JSON object
+a line), so that an interrupted scan resumes where it stopped.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .backend import BACKENDS, solve
+from .certificate import certify
+from .errors import InputError, MeanFieldError, MissingDependencyError
+from .metrics import parallelism_score
+from .plugins import FAMILIES, activation
+from .problem import TwoLayerProblem
+
+log = logging.getLogger(__name__)
+
+AXES = ("activation", "parameters", "alignment", "penalty", "width", "latents", "copies")
+
+
+def scan(
+    activations: Sequence[str | tuple[str, dict[str, Any]]] = ("relu", "tanh"),
+    *,
+    alignments: Sequence[float] = (0.0,),
+    penalties: Sequence[float] = (0.01,),
+    widths: Sequence[float | None] = (None,),
+    latents: Sequence[int] = (2,),
+    copies: Sequence[int] = (1,),
+    journal: str | Path | None = None,
+    executor: Executor | None = None,
+    workers: int = 2,
+    dask_address: str | None = None,
+    time_limit: float = 30.0,
+    tolerance: float = 1e-6,
+) -> Any:
+    """A pandas table with one certified row a cell (needs pandas).
+
+    activations: names, or (name, parameters). alignments: 0 is whitened. penalties: lambda1 = lambda2.
+    journal: a file that finished cells are appended to and resumed from. executor: any concurrent.futures-style one;
+    else Dask's at ``dask_address``, else ``workers`` processes (0: in this process). time_limit: seconds a cell for each
+    of solving and certifying.
+
+    Columns: the axes; energy, lower, upper, gap, verdict, proof, reason (of a cell without a result); residual of K in
+    span{1 1^T, K_Y}; weights of K on them; parallelism; atoms; mass; candidate (theory section 4) and its relative
+    excess over the certified lower bound; seconds.
+    """
+    pandas = _pandas()
+    cells = [
+        dict(zip(AXES, (name, parameters, float(a), float(p), None if w is None else float(w), int(d), int(n))))
+        for (name, parameters), a, p, w, d, n in itertools.product(
+            [(x, {}) if isinstance(x, str) else (x[0], dict(x[1])) for x in activations],
+            alignments,
+            penalties,
+            widths,
+            latents,
+            copies,
+        )
+    ]
+    for name, parameters in {c["activation"]: c["parameters"] for c in cells}.items():
+        activation(name, **parameters)  # unknown names are refused before any work
+    done = _read(journal)
+    left = [cell for cell in cells if _key(cell) not in done]
+    log.info("%d of %d cells are left", len(left), len(cells))
+    if workers == 0 and executor is None and dask_address is None:
+        for cell in left:
+            done[_key(cell)] = _append(journal, run_cell(cell, time_limit, tolerance))
+    elif left:
+        with _executor(executor, workers, dask_address) as pool:
+            futures = [pool.submit(run_cell, cell, time_limit, tolerance) for cell in left]
+            for future in _completed(futures):
+                row = future.result()
+                done[_key(row)] = _append(journal, row)
+    table = pandas.DataFrame([done[_key(cell)] for cell in cells])
+    table["parameters"] = [json.dumps(p, sort_keys=True) for p in table["parameters"]] if len(table) else []
+    return table
+
+
+def run_cell(cell: dict[str, Any], time_limit: float, tolerance: float) -> dict[str, Any]:
+    """One row: what was asked, and what was found and proved, or the reason why not."""
+    started = time.monotonic()
+    row = dict(cell)
+    try:
+        problem = FAMILIES.get("hypercube")(
+            cell["latents"],
+            samples_per_class=cell["copies"],
+            geometry="aligned" if cell["alignment"] > 0 else "whitened",
+            alignment=cell["alignment"],
+            activation=activation(cell["activation"], **cell["parameters"]),
+            lambda1=cell["penalty"],
+            lambda2=cell["penalty"],
+            width=cell["width"],
+        )
+        row.update(_measured(problem, time_limit, tolerance))
+        row.update(_candidate(problem, row, cell))
+    except MeanFieldError as error:
+        row.update(verdict="none", reason=f"{type(error).__name__}: {error}")
+    row["seconds"] = round(time.monotonic() - started, 3)
+    return row
+
+
+def _measured(problem: TwoLayerProblem, time_limit: float, tolerance: float) -> dict[str, Any]:
+    exact = BACKENDS.get("enumeration").refusal(problem) is None
+    backend = "enumeration" if exact and not problem.activation.escapes else "column_generation"
+    solution = solve(problem, backend, time_limit=time_limit, tolerance=tolerance)
+    certificate = certify(problem, solution, time_limit=time_limit, target=tolerance)
+    kernel = solution.kernel
+    constant, along, residual = span_fit(kernel, problem.targets)
+    parallelism: float | None = None
+    if problem.n_outputs > 1:
+        try:
+            parallelism = float(parallelism_score(kernel, problem.targets))
+        except MeanFieldError:  # undefined where a coding direction vanishes, as at the zero measure
+            parallelism = None
+    return {
+        "backend": backend,
+        "energy": solution.energy,
+        "lower": certificate.lower_bound,
+        "upper": certificate.upper_bound,
+        "gap": certificate.relative_gap,
+        "verdict": certificate.verdict,
+        "proof": certificate.proof,
+        "reason": "",
+        "constant": constant,
+        "along": along,
+        "residual": residual,
+        "parallelism": parallelism,
+        "atoms": solution.measure.n_atoms,
+        "mass": solution.measure.total_mass,
+    }
+
+
+def span_fit(kernel: np.ndarray[Any, Any], targets: np.ndarray[Any, Any]) -> tuple[float, float, float]:
+    """(x, y, residual): the fit K ~ x 1 1^T + y K_Y in the Frobenius norm and its relative error (0 for K = 0)."""
+    basis = np.stack([np.ones_like(kernel).ravel(), (targets.T @ targets).ravel()], axis=1)
+    fit = np.linalg.lstsq(basis, kernel.ravel(), rcond=None)[0]
+    size = float(np.linalg.norm(kernel))
+    residual = float(np.linalg.norm(kernel.ravel() - basis @ fit)) / size if size > 0 else 0.0
+    return float(fit[0]), float(fit[1]), residual
+
+
+def _candidate(problem: TwoLayerProblem, row: dict[str, Any], cell: dict[str, Any]) -> dict[str, Any]:
+    """The published candidate with c = inf t^2 / phi(t)^2 (whitened; free mass), and how far it is above the proved optimum.
+
+    threshold type: b* = sqrt(l2/(l1 c C)) - l2/P on K = b (d 1 1^T + K_Y); odd: b* = sqrt(l2/(l1 c P)) - l2/P on K = b K_Y.
+    """
+    top = problem.activation.ratio_bound()
+    phi = problem.activation
+    threshold = not phi.odd and bool((phi(np.linspace(-9, -1e-6, 50)) == 0.0).all())
+    if not (math.isfinite(top) and (phi.odd or threshold)):
+        return {"candidate": None, "candidate_excess": None}
+    l, d = cell["penalty"], cell["latents"]
+    p = cell["copies"] * 2**d
+    q0, q1 = 1.0 / (1.0 + p), 1.0 / (1.0 + cell["alignment"] * p)
+    cost = p * q1 if phi.odd else (p * (q0 + q1) if q1 >= q0 else 4.0 * p * q0 * q1 / (q0 + q1))
+    cost /= top**2
+    b = max(math.sqrt(1.0 / cost) - l / p, 0.0)
+    energy = l * d * b * cost + d * l * p / (l + b * p)
+    return {"candidate": energy, "candidate_excess": (energy - row["lower"]) / abs(energy)}
+
+
+def _key(cell: dict[str, Any]) -> str:
+    return json.dumps([cell[axis] for axis in AXES], sort_keys=True)
+
+
+def _read(journal: str | Path | None) -> dict[str, dict[str, Any]]:
+    if journal is None or not Path(journal).exists():
+        return {}
+    rows: dict[str, dict[str, Any]] = {}
+    for line in Path(journal).read_text().splitlines():
+        try:
+            row = json.loads(line)
+            rows[_key(row)] = row
+        except (json.JSONDecodeError, KeyError, TypeError):
+            log.warning("a line of the journal %s is cut short; its cell is computed again", journal)
+    return rows
+
+
+def _append(journal: str | Path | None, row: dict[str, Any]) -> dict[str, Any]:
+    """One write of one whole line, flushed to disk; a crash can cut only the last line, which ``_read`` then ignores."""
+    if journal is not None:
+        text = json.dumps({k: (None if isinstance(v, float) and not math.isfinite(v) else v) for k, v in row.items()})
+        path = Path(journal)
+        cut = path.exists() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
+        with path.open("a") as file:
+            file.write(("\n" if cut else "") + text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    return row
+
+
+@contextmanager
+def _executor(executor: Executor | None, workers: int, address: str | None) -> Iterator[Any]:
+    if executor is not None:
+        yield executor
+    elif address is not None:
+        try:
+            from distributed import Client
+        except ImportError as error:
+            raise MissingDependencyError("a Dask address needs distributed: pip install distributed.") from error
+        with Client(address) as client:
+            yield client.get_executor()
+    else:
+        if workers < 1:
+            raise InputError(f"workers must be at least 1 (or 0 for this process), not {workers}.")
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            yield pool
+
+
+def _completed(futures: list[Any]) -> Iterator[Any]:
+    """In order of completion for the standard library's futures, in order of submission for others."""
+    try:
+        yield from as_completed(futures)
+    except AttributeError:  # foreign futures without the standard library's internals
+        yield from futures
+
+
+def phase_diagram(
+    table: Any, path: str | Path, *, value: str = "residual", rows: str = "activation", columns: str = "width"
+) -> None:
+    """A heat map of one column of a scan over two axes (first of several cells in a place); grey where there is no result."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    for name in (value, rows, columns):
+        if name not in table.columns:
+            raise InputError(f"the table has no column {name!r}; it has {', '.join(map(str, table.columns))}.")
+    names = [list(dict.fromkeys(map(str, table[axis]))) for axis in (rows, columns)]
+    grid = np.full((len(names[0]), len(names[1])), np.nan)
+    for a, b, v in zip(table[rows], table[columns], table[value]):
+        at = names[0].index(str(a)), names[1].index(str(b))
+        if np.isnan(grid[at]) and v is not None:
+            grid[at] = float(v)
+    figure = Figure(figsize=(2.5 + 0.7 * grid.shape[1], 1.5 + 0.35 * grid.shape[0]), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set_facecolor("0.85")
+    image = axes.imshow(np.ma.masked_invalid(grid), aspect="auto", cmap="viridis")
+    axes.set_xticks(range(grid.shape[1]), names[1])
+    axes.set_yticks(range(grid.shape[0]), names[0])
+    axes.set_xlabel(columns)
+    axes.set_ylabel(rows)
+    figure.colorbar(image, ax=axes, label=value)
+    figure.savefig(path)
+
+
+def _pandas() -> Any:
+    try:
+        import pandas
+    except ImportError as error:
+        raise MissingDependencyError("scan returns a pandas table: pip install 'meanfield-opt[scan]'.") from error
+    return pandas
