@@ -11,6 +11,7 @@ from .errors import CertificateError, InputError, MeanFieldError, RefusalError, 
 from .geometry import DenseGeometry, DiagonalPlusLowRank, FactorGeometry, Geometry
 from .loss import Loss
 from .measure import Measure
+from .path import path
 from .pattern import Pattern, patterns
 from .plugins import activation, loss, register_activation, register_loss
 from .problem import KnownAnswer, MeanFieldProblem, TwoLayerProblem
@@ -57,6 +58,7 @@ __all__ = [
     "from_torch",
     "loss",
     "metrics",
+    "path",
     "patterns",
     "phase_diagram",
     "problems",

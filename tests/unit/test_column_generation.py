@@ -90,7 +90,7 @@ def test_logistic_loss_closes_its_gap() -> None:
 
 
 def test_an_interruption_returns_the_best_so_far() -> None:
-    x, y = teacher(60, 3)
+    x, y = teacher(30, 1)
     problem = mfo.problems.dataset(x, y, lambda1=0.1, lambda2=0.1)
 
     def hook(progress: Any) -> None:
@@ -99,7 +99,7 @@ def test_an_interruption_returns_the_best_so_far() -> None:
 
     solution = mfo.solve(problem, progress=hook)
     assert solution.status is mfo.Status.INTERRUPTED
-    assert 0 < solution.energy < problem.energy(mfo.Measure.zero(60))
+    assert 0 < solution.energy < problem.energy(mfo.Measure.zero(30))
     assert mfo.solve(problem, max_iterations=1).status is mfo.Status.ITERATION_LIMIT
 
 

@@ -26,6 +26,9 @@ from .slide import Particles, slide
 
 Array = NDArray[np.float64]
 
+#: rounds that may pass without a gain that matters at the tolerance asked for
+PATIENCE = 8
+
 LOGGER = logging.getLogger(__name__)
 
 
@@ -152,6 +155,10 @@ def _rounds(
             continue
         if watch.over():
             return Status.TIME_LIMIT
+        if len(state.history) > PATIENCE:
+            gained = state.history[-1 - PATIENCE][1] - state.energy
+            if gained <= 0.05 * options.tolerance * abs(state.energy):
+                return Status.INACCURATE
         before = state.energy
         above = 1.0 if problem.width is None else state.kappa
         new = distinct(carrier, problem, found, above, settings.columns)
@@ -227,23 +234,27 @@ def _rounded(
         moved = merge(problem, carrier, prune(carrier, moved, 1e-6), min(0.02, eps))
         if watch.over():
             break
-    if gap < 1e-2 and not watch.over():
-        fewer = merge(problem, carrier, moved, 0.03)
-        if newton.applies(problem, carrier, fewer.count):
-            fewer = newton.polish(
-                problem,
-                carrier,
-                fewer,
-                first=min(1e-3, 0.1 * gap),
-                last=max(1e-6 * gap, 1e-12),
-                steps=40,
-                watch=watch.over,
-            )
-            energy = optimise_masses(problem, carrier, state, fewer, tolerance)
-            LOGGER.debug("newton: %d atoms, energy %.12g (best %.12g)", fewer.count, energy, state.energy)
-            if energy <= state.energy:
-                return
     optimise_masses(problem, carrier, state, moved, tolerance)
+    if gap < 1e-2:
+        _second_order(problem, carrier, state, gap, watch, tolerance)
+
+
+def _second_order(
+    problem: TwoLayerProblem, carrier: Carrier, state: State, gap: float, watch: Stopwatch, tolerance: float
+) -> None:
+    """Newton from the best atoms, near ones merged: as few atoms as do no harm."""
+    tried = 0
+    for angle in (3e-2, 3e-3, 3e-4, 0.0):
+        fewer = merge(problem, carrier, state.particles, angle)
+        if fewer.count == tried or watch.over() or not newton.applies(problem, carrier, fewer.count):
+            continue
+        tried, before = fewer.count, state.energy
+        first, last = min(1e-3, 0.1 * gap), max(1e-6 * gap, 1e-12)
+        moved = newton.polish(problem, carrier, fewer, first=first, last=last, steps=40, watch=watch.over)
+        energy = optimise_masses(problem, carrier, state, moved, tolerance)
+        LOGGER.debug("newton within %.0e: %d atoms, %.12g (best %.12g)", angle, fewer.count, energy, state.energy)
+        if energy <= before:
+            return
 
 
 def _with_random(

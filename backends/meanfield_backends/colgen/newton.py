@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 
 LOGGER = logging.getLogger(__name__)
 
-MOST_UNKNOWNS = 1200
+MOST_UNKNOWNS = 900
 
 
 def applies(problem: TwoLayerProblem, carrier: Carrier, atoms: int) -> bool:

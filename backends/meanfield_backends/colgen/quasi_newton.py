@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import optimize
 
 Array = NDArray[np.float64]
 
@@ -42,46 +43,37 @@ def minimise(
 
     value_tolerance: relative gain over ten steps below which the descent ends.
     """
-    bounded = lower is not None and upper is not None
-    lo, hi = (lower, upper) if lower is not None and upper is not None else (np.empty(0), np.empty(0))
-    x = np.clip(start, lo, hi) if bounded else start.copy()
+    if lower is None or upper is None:
+        return _without_bounds(objective, start, steps, gradient_tolerance, value_tolerance, memory, watch)
+    lo, hi = lower, upper
+    x = np.clip(start, lo, hi)
     f, g = objective(x)
     pairs: deque[tuple[Array, Array]] = deque(maxlen=memory)
     recent: deque[float] = deque(maxlen=10)
     size, taken, gamma = np.inf, 0, 0.0
     for _ in range(steps):
-        if bounded:
-            # held: a gradient step of natural length would end at the bound
-            reach = gamma * g
-            held = ((x - lo <= reach) & (g > 0)) | ((hi - x <= -reach) & (g < 0))
-            free = np.where(held, 0.0, 1.0)
-            pg = g * free
-            snap = np.where(held, np.where(g > 0, lo, hi) - x, 0.0)
-        else:
-            free, pg = None, g
-        size = float(np.abs(np.clip(x - g, lo, hi) - x).max(initial=0.0) if bounded else np.abs(g).max(initial=0.0))
+        # held: a gradient step of natural length would end at the bound
+        reach = gamma * g
+        held = ((x - lo <= reach) & (g > 0)) | ((hi - x <= -reach) & (g < 0))
+        free = np.where(held, 0.0, 1.0)
+        pg = g * free
+        snap = np.where(held, np.where(g > 0, lo, hi) - x, 0.0)
+        size = float(np.abs(np.clip(x - g, lo, hi) - x).max(initial=0.0))
         if size <= gradient_tolerance or (watch is not None and watch()):
             break
         direction = _two_loop(pg, pairs, free)
-        slope = float(direction @ pg)
-        if not slope < 0:
+        if not float(direction @ pg) < 0:
             pairs.clear()
-            direction, slope = -pg, -float(pg @ pg)
-        if bounded:
-            direction = direction + snap
-            slope += float(snap @ g)
+            direction = -pg
+        direction = direction + snap
         t = 1.0 if pairs else min(1.0, 1e-2 * (1.0 + float(np.linalg.norm(x))) / float(np.linalg.norm(direction)))
         accepted = False
         for _backtrack in range(40):
-            trial = x + t * direction
-            if bounded:
-                trial = np.clip(trial, lo, hi)
+            trial = np.clip(x + t * direction, lo, hi)
             move = trial - x
             f_new, g_new = objective(trial)
             expected = float(g @ move)
-            # near the floor of rounding, the gradient decides where the value cannot (Hager and Zhang 2005)
-            flat = f_new <= f + 1e-14 * abs(f) and -0.8 * slope * t >= abs(float(g_new @ move)) and not bounded
-            if f_new <= f + 1e-4 * expected or flat:
+            if f_new <= f + 1e-4 * expected:
                 accepted = True
                 break
             curvature = f_new - f - expected
@@ -103,14 +95,39 @@ def minimise(
     return Descent(x, f, taken, size)
 
 
-def _two_loop(gradient: Array, pairs: deque[tuple[Array, Array]], free: Array | None) -> Array:
+def _without_bounds(
+    objective: Callable[[Array], tuple[float, Array]],
+    start: Array,
+    steps: int,
+    gradient_tolerance: float,
+    value_tolerance: float,
+    memory: int,
+    watch: Callable[[], bool] | None,
+) -> Descent:
+    """SciPy's L-BFGS-B, whose line search is the better one where no bounds interfere."""
+
+    def stop(intermediate_result: optimize.OptimizeResult) -> None:
+        if watch is not None and watch():
+            raise StopIteration
+
+    options = {
+        "maxiter": steps,
+        "maxfun": 2 * steps,
+        "ftol": 0.1 * value_tolerance,
+        "gtol": gradient_tolerance,
+        "maxcor": memory,
+    }
+    out = optimize.minimize(objective, start, jac=True, method="L-BFGS-B", options=options, callback=stop)
+    return Descent(np.asarray(out.x), float(out.fun), int(out.nit), float(np.abs(out.jac).max(initial=0.0)))
+
+
+def _two_loop(gradient: Array, pairs: deque[tuple[Array, Array]], free: Array) -> Array:
     """The L-BFGS direction on the free variables (Nocedal and Wright, algorithm 7.4)."""
     q = -gradient
     history: list[tuple[float, float, Array, Array]] = []
     gamma = 0.0
     for s, y in reversed(pairs):
-        if free is not None:
-            s, y = s * free, y * free
+        s, y = s * free, y * free
         sy = float(s @ y)
         yy = float(y @ y)
         if sy <= 1e-12 * yy**0.5 * float(np.linalg.norm(s)):

@@ -1,0 +1,50 @@
+"""Regularisation paths: one problem under many penalties, each solve started from the last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from .backend import Backend, solve
+from .errors import InputError
+from .measure import Measure
+from .problem import TwoLayerProblem
+from .solution import Solution
+from .validate import positive
+
+
+def path(
+    problem: TwoLayerProblem,
+    lambdas: Iterable[float | tuple[float, float]],
+    backend: str | Backend = "column_generation",
+    **options: Any,
+) -> list[Solution]:
+    """Solve ``problem`` under each penalty, in the order given, warm-started from the solution before.
+
+    lambdas: numbers l (lambda1 = lambda2 = l) or pairs (lambda1, lambda2); from large to small is the fastest order.
+    options: as for ``solve``. Problems with a declared symmetry are solved from scratch: their reduced form needs no start.
+    Raises InputError for an empty list, a penalty that is not positive, or a problem that is not a two-layer one.
+    """
+    if not isinstance(problem, TwoLayerProblem):
+        raise InputError(f"path takes two-layer problems, not {type(problem).__name__}.")
+    if "start" in options:
+        raise InputError("path chooses its own starts; give 'start' to solve instead.")
+    pairs = [_pair(item) for item in lambdas]
+    if not pairs:
+        raise InputError("lambdas is empty; give at least one penalty.")
+    out: list[Solution] = []
+    start: Measure | None = None
+    for lambda1, lambda2 in pairs:
+        solution = solve(problem.with_penalties(lambda1, lambda2), backend, start=start, **options)
+        out.append(solution)
+        start = solution.measure if problem.symmetry is None else None
+    return out
+
+
+def _pair(item: float | tuple[float, float]) -> tuple[float, float]:
+    if isinstance(item, (tuple, list)):
+        if len(item) != 2:
+            raise InputError(f"a penalty is one number or a pair (lambda1, lambda2), not {item!r}.")
+        return positive(item[0], "lambda1"), positive(item[1], "lambda2")
+    value = positive(item, "lambda")
+    return value, value
