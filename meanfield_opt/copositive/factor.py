@@ -1,0 +1,266 @@
+"""Completely positive factorisation K = sum_k w_k b_k b_k^T (w, b >= 0), exact where it can be; or a proof that none exists."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..checker.copositive import replay
+from ..checker.psd import psd_rank
+from ..errors import CertificateError
+from .answer import NotCopositive, ProofTree
+from .catalogue import horn
+from .check import check
+from .matrix import ExactMatrix, exact_matrix
+
+Array = NDArray[np.float64]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Factorization:
+    """K - sum_k weights_k b_k b_k^T = R with |r_ij| <= residual for all entries, exactly (residual 0: K is proved CP).
+
+    vectors: rows b_k >= 0, rational. B: (n, k) floats with K ~ B B^T.
+    """
+
+    matrix: ExactMatrix = field(repr=False)
+    vectors: tuple[tuple[Fraction, ...], ...] = field(repr=False)
+    weights: tuple[Fraction, ...] = field(repr=False)
+    residual: Fraction
+
+    completely_positive = True
+
+    @property
+    def exact(self) -> bool:
+        """Whether K is proved completely positive (residual 0)."""
+        return self.residual == 0
+
+    @property
+    def B(self) -> Array:
+        """Nonnegative (n, k) floats, K ~ B B^T."""
+        columns = [[float(v) * float(w) ** 0.5 for v in b] for b, w in zip(self.vectors, self.weights)]
+        return np.array(columns, dtype=np.float64).T.reshape(self.matrix.order, len(columns))
+
+    def replay(self) -> None:
+        """Recompute the residual exactly; CertificateError if it is larger than claimed or a factor is negative."""
+        if any(v < 0 for b in self.vectors for v in b) or any(w < 0 for w in self.weights):
+            raise CertificateError("a factor is negative.")
+        if _residual(self.matrix, self.vectors, self.weights) > self.residual:
+            raise CertificateError("the factors do not reproduce the matrix.")
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class NotCompletelyPositive:
+    """<C,K> = value < 0 for a copositive C (``proof``): K is proved not completely positive."""
+
+    matrix: ExactMatrix = field(repr=False)
+    reason: str
+    separator: tuple[tuple[Fraction, ...], ...] = field(repr=False)
+    proof: ProofTree = field(repr=False)
+    value: Fraction
+
+    completely_positive = False
+
+    def replay(self) -> None:
+        """Check C copositive and <C,K> < 0 again; CertificateError otherwise."""
+        c = exact_matrix(self.separator)
+        replay(c.entries, self.proof.artefact)
+        if _inner(self.matrix, self.separator) != self.value or not self.value < 0:
+            raise CertificateError("the separator does not separate.")
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class NoFactorization:
+    """Neither a factorisation nor a separator was found; ``residual`` is the best floating-point |K - B B^T|_max met."""
+
+    matrix: ExactMatrix = field(repr=False)
+    reason: str
+    residual: float
+
+    completely_positive = None
+
+
+FactorAnswer = Factorization | NotCompletelyPositive | NoFactorization
+
+
+def cp_factorization(K: Any, *, tolerance: float = 1e-8, seed: int = 0, starts: int = 6) -> FactorAnswer:
+    """B >= 0 with K = B B^T: an exact proof for K inside the cone, a rigorous residual (<= tolerance max K) on its boundary.
+
+    Failure says whether K is proved not completely positive (a copositive separator: a negative entry, a negative
+    direction, or a scaled Horn matrix on five indices) or merely not factorised.
+    """
+    a = exact_matrix(K)
+    refuted = _refute(a)
+    if refuted is not None:
+        return refuted
+    dominant = _diagonally_dominant([[Fraction(v, a.denominator) for v in row] for row in a.entries])
+    if dominant is not None:
+        return Factorization(a, *dominant, Fraction(0))
+    size = float(max(max(row) for row in a.rational))
+    k = np.array([[float(v) for v in row] for row in a.rational]) / size
+    rng = np.random.default_rng(seed)
+    best = np.inf
+    fallback: Array | None = None
+    for attempt in range(starts):
+        for margin in (1e-2, 1e-4, 0.0):
+            b = _local(k - margin * _core(k), rng, attempt)
+            error = float(np.abs(b @ b.T - (k - margin * _core(k))).max())
+            if margin > 0 and error < margin * 0.05 / len(k):
+                exact = _absorb(a, b, size)
+                if exact is not None:
+                    return exact
+            if margin == 0 and error < best:
+                best, fallback = error, b
+        if best < 1e-12:
+            break
+    if fallback is not None and best <= tolerance:
+        vectors = [tuple(Fraction(float(v)) for v in col) for col in fallback.T]
+        weights = [Fraction(size)] * len(vectors)
+        return Factorization(a, tuple(vectors), tuple(weights), _residual(a, vectors, weights))
+    return NoFactorization(
+        a, f"no factorisation below the tolerance {tolerance:g} was found, and no separator", best * size
+    )
+
+
+def _refute(a: ExactMatrix) -> NotCompletelyPositive | None:
+    n = a.order
+    for i, j in itertools.combinations_with_replacement(range(n), 2):
+        if a.entries[i][j] < 0:
+            c = [[Fraction(int({p, q} == {i, j})) for q in range(n)] for p in range(n)]
+            return _separated(a, c, f"entry ({i},{j}) is negative", {"kind": "nonnegative"})
+    if psd_rank(a.entries) is None:
+        v = _negative_direction(a)
+        if v is not None:
+            return _separated(a, [[x * y for y in v] for x in v], "K is not positive semidefinite", {"kind": "psd"})
+    return _horn_cut(a)
+
+
+def _negative_direction(a: ExactMatrix) -> list[Fraction] | None:
+    from ..checker.exact import ldlt
+
+    return ldlt(a.rational).negative
+
+
+def _horn_cut(a: ExactMatrix) -> NotCompletelyPositive | None:
+    """<D P^T H P D, K> = d^T (P^T H P o K_S) d: a witness d against copositivity of that Hadamard product separates."""
+    n = a.order
+    if n < 5 or n > 12:
+        return None
+    h = horn()
+    for subset in itertools.combinations(range(n), 5):
+        for order in itertools.permutations(subset[1:]):
+            if order[0] > order[-1]:
+                continue
+            cycle = (subset[0], *order)
+            product = [[h[p][q] * a.entries[cycle[p]][cycle[q]] for q in range(5)] for p in range(5)]
+            answer = check(product)
+            if isinstance(answer, NotCopositive):
+                c = [[Fraction(0)] * n for _ in range(n)]
+                for p, q in itertools.product(range(5), repeat=2):
+                    c[cycle[p]][cycle[q]] = h[p][q] * answer.witness[p] * answer.witness[q]
+                proof = check(c)
+                return _separated(a, c, "a scaled Horn matrix separates it", proof.proof.artefact)  # type: ignore[union-attr]
+    return None
+
+
+def _separated(a: ExactMatrix, c: list[list[Fraction]], reason: str, proof: dict[str, Any]) -> NotCompletelyPositive:
+    answer = NotCompletelyPositive(a, reason, tuple(tuple(row) for row in c), ProofTree(proof), _inner(a, c))
+    answer.replay()
+    return answer
+
+
+def _inner(a: ExactMatrix, c: Any) -> Fraction:
+    n = a.order
+    return sum((a.entries[i][j] * Fraction(c[i][j]) for i in range(n) for j in range(n)), Fraction(0)) / a.denominator
+
+
+Terms = tuple[tuple[tuple[Fraction, ...], ...], tuple[Fraction, ...]]
+
+
+def _diagonally_dominant(k: list[list[Fraction]]) -> Terms | None:
+    """K >= 0 with k_ii >= sum_j k_ij: sum k_ij (e_i + e_j)(e_i + e_j)^T + diag (Kaykobad 1987)."""
+    n = len(k)
+    vectors, weights = [], []
+    for i in range(n):
+        rest = k[i][i] - sum((k[i][j] for j in range(n) if j != i), Fraction(0))
+        if rest < 0:
+            return None
+        if rest > 0:
+            vectors.append(tuple(Fraction(int(p == i)) for p in range(n)))
+            weights.append(rest)
+        for j in range(i):
+            if k[i][j] < 0:
+                return None
+            if k[i][j] > 0:
+                vectors.append(tuple(Fraction(int(p in (i, j))) for p in range(n)))
+                weights.append(k[i][j])
+    return tuple(vectors), tuple(weights)
+
+
+def _core(k: Array) -> Array:
+    """A strictly diagonally dominant positive matrix of the scale of K (0 in rows where K is)."""
+    n = len(k)
+    d = np.sqrt(np.maximum(k.diagonal(), 0))
+    return np.asarray(np.outer(d, d) * (np.ones((n, n)) / n + np.eye(n)))
+
+
+def _absorb(a: ExactMatrix, b: Array, size: float) -> Factorization | None:
+    """K = B B^T + (the rest), where the rest, computed exactly, is diagonally dominant after scaling by diag(K)^1/2."""
+    n = a.order
+    vectors = [tuple(Fraction(float(v)) for v in col) for col in b.T]
+    weights = [Fraction(size)] * len(vectors)
+    rest = [list(row) for row in a.rational]
+    for v, w in zip(vectors, weights):
+        support = [i for i in range(n) if v[i]]
+        for i, j in itertools.product(support, repeat=2):
+            rest[i][j] -= w * v[i] * v[j]
+    s = [
+        Fraction(float(max(v, Fraction(1, 10**12))) ** 0.5).limit_denominator(10**6) or Fraction(1)
+        for v in (a.rational[i][i] / Fraction(size) for i in range(n))
+    ]
+    terms = _diagonally_dominant([[rest[i][j] / (s[i] * s[j]) for j in range(n)] for i in range(n)])
+    if terms is None:
+        return None
+    more = [tuple(x * y for x, y in zip(v, s)) for v in terms[0]]
+    return Factorization(a, (*vectors, *more), (*weights, *terms[1]), Fraction(0))
+
+
+def _residual(a: ExactMatrix, vectors: Any, weights: Any) -> Fraction:
+    n = a.order
+    rest = [list(row) for row in a.rational]
+    for v, w in zip(vectors, weights):
+        support = [i for i in range(n) if v[i]]
+        for i, j in itertools.product(support, repeat=2):
+            rest[i][j] -= w * v[i] * v[j]
+    return max(abs(v) for row in rest for v in row)
+
+
+def _local(k: Array, rng: np.random.Generator, attempt: int) -> Array:
+    """Nonnegative factor by bounded quasi-Newton on |K - B B^T|^2, started from a rotated square root."""
+    from scipy.optimize import minimize
+
+    n = len(k)
+    columns = n * (1 + attempt // 2) + 1
+    values, basis = np.linalg.eigh(k)
+    root = basis * np.sqrt(np.maximum(values, 0.0))
+    rotation = np.linalg.qr(rng.standard_normal((columns, columns)))[0][:n]
+    start = np.maximum(root @ rotation, 0.0) + 1e-3
+
+    def objective(x: Array) -> tuple[float, Array]:
+        b = x.reshape(n, columns)
+        r = b @ b.T - k
+        return float((r * r).sum()), np.asarray(4 * r @ b).ravel()
+
+    result = minimize(
+        objective, start.ravel(), jac=True, method="L-BFGS-B", bounds=[(0, None)] * (n * columns),
+        options={"maxiter": 3000, "ftol": 1e-30, "gtol": 1e-14, "maxfun": 4000},
+    )  # fmt: skip
+    return np.asarray(result.x.reshape(n, columns))
