@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -17,7 +18,7 @@ from meanfield_opt.problem import MeanFieldProblem, TwoLayerProblem
 from meanfield_opt.solution import Solution
 from meanfield_opt.validate import integer
 
-from . import orbit
+from . import exchange, orbit
 from .colgen.carrier import choose_carrier
 from .colgen.loop import Settings, State, run
 from .colgen.search import search
@@ -48,6 +49,11 @@ class ColumnGeneration(Backend):
             solution = orbit.solve_orbits(problem, options, self.name)
             if solution is not None:
                 return solution
+        if use_symmetry and options.start is None:
+            begin, kinds = time.perf_counter(), exchange.quotient(problem)
+            if kinds is not None:
+                small, kind, root = kinds
+                return exchange.lifted(problem, self.solve(small, options), kind, root, begin)
         state, status, stats = run(problem, options, settings)
         dual = state.dual if state.best_dual is None else state.best_dual
         return Solution(problem, to_measure(problem, state), dual, status, self.name, stats)

@@ -25,6 +25,7 @@ from ..solution import Solution
 from ..symmetry import average_over_hypercube
 from ..validate import integer, nonnegative, positive
 from .engine import ENGINES, Limits, ProofEngine, Question, SupremumProof, applicable
+from .exchange_engine import average_over_types
 from .improve import Refutation, reoptimised, violating_neurons, with_neurons
 from .orbital_engine import average_over_classes
 
@@ -266,6 +267,8 @@ def _dual_candidates(problem: TwoLayerProblem, dual: Array) -> list[Array]:
     averaged = average_over_hypercube(problem, given)
     if averaged is None and problem.symmetry is not None:
         averaged = problem.symmetry.average_dual(given)
+    if averaged is None:
+        averaged = average_over_types(problem, given)
     if averaged is None:
         averaged = average_over_classes(problem, given)
     if averaged is None or np.array_equal(averaged, given):

@@ -125,7 +125,7 @@ def propose(question: Question, seconds: float) -> list[Proposal]:
     else:
         base = np.block([[q, -q], [-q, q]])
         fixed = np.block([[gram, -slope * gram], [-slope * gram, slope**2 * gram]])
-    first = _solve(base, fixed, 0 if short else n, seconds)
+    first = solve_split(base, fixed, 0 if short else n, seconds)
     if first is None:
         return []
     points = [first, polished(base, fixed, first)]
@@ -178,7 +178,7 @@ def polished(
     return t, diagonal, kept
 
 
-def _solve(base: Array, fixed: Array, free: int, seconds: float) -> tuple[float, Array, Array] | None:
+def solve_split(base: Array, fixed: Array, free: int, seconds: float) -> tuple[float, Array, Array] | None:
     """min t: t base + D - fixed - N PSD, N >= 0 off the diagonal. D couples i with free + i for i < free."""
     from scipy import sparse
 

@@ -21,6 +21,7 @@ from .codec import decode_float, expect_keys
 from .compact import decode_dual
 from .document import decode_measure, read_document
 from .embed import settle_problem
+from .exchange import replay_exchange
 from .lift import replay_lift
 from .norm import norm_sigma
 from .refute import measure_energy_lower
@@ -38,6 +39,7 @@ REPLAYS: dict[str, Replay] = {
     "norm": lambda problem, dual, claimed, artefact: norm_sigma(problem, dual),
     "hypercube": replay_hypercube,
     "copositive": replay_lift,
+    "exchange": replay_exchange,
 }
 
 

@@ -1,0 +1,101 @@
+"""Replay of the certificate for exchangeable samples: an order-P copositive form becomes one of order T, exactly.
+
+For relu and K_X = Lambda + w b b^T with the entries of b of one sign (or no column at all), K_X^-1 has no positive
+off-diagonal entry, so nonnegative patterns x suffice (theory section 3.1) and the bound t >= sigma^2 tau holds if and
+only if t x^T Q x - |Z x|^2 >= 0 for all x >= 0. Samples with equal Lambda, b and column of Z form a type c of n_c samples.
+Only x^T Lambda^-1 x depends on more than the sums X_c over types, and it is least, X_c^2 / (n_c lambda_c), for x constant on
+types. So the form of order P is copositive exactly if this one of order T is:
+
+    M = t [diag(1 / (n_c lambda_c)) - k beta beta^T] - z^T z,   beta_c = b_c / lambda_c,   k = 1 / (1/w + sum n_c b_c^2 / lambda_c).
+
+The types are read from the arrays, and M = PSD + N with N >= 0 is tested in exact rationals.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import CertificateError
+from ..geometry import DiagonalPlusLowRank
+from ..problem import TwoLayerProblem
+from .codec import decode_array, decode_float, expect_keys
+from .exact import is_psd
+from .lift import reducible
+from .symmetric import sqrt_upper, tau_exact
+
+Array = NDArray[np.float64]
+
+MOST_TYPES = 48
+
+
+@dataclass(frozen=True, eq=False)
+class Types:
+    """Counts (T,), and for each type lambda, b (0 without a column) and the column of Z (d_Y, T)."""
+
+    counts: NDArray[np.int64]
+    diagonal: Array
+    column: Array
+    weight: float
+    dual: Array
+
+    def form(self, t: Fraction) -> list[list[Fraction]]:
+        """M, exactly."""
+        size = self.counts.size
+        diagonal = [Fraction(float(x)) for x in self.diagonal]
+        column = [Fraction(float(x)) for x in self.column]
+        beta = [b / d for b, d in zip(column, diagonal)]
+        total = sum((int(n) * b * x for n, b, x in zip(self.counts, column, beta)), Fraction(0))
+        k = Fraction(0) if self.weight == 0 else 1 / (1 / Fraction(self.weight) + total)
+        z = [[Fraction(float(x)) for x in row] for row in self.dual]
+        out = [[Fraction(0)] * size for _ in range(size)]
+        for i in range(size):
+            for j in range(i, size):
+                value = -t * k * beta[i] * beta[j] - sum((row[i] * row[j] for row in z), Fraction(0))
+                if i == j:
+                    value += t / (int(self.counts[i]) * diagonal[i])
+                out[i][j] = out[j][i] = value
+        return out
+
+
+def types_of(problem: TwoLayerProblem, dual: Array) -> Types | None:
+    """The types of samples with respect to K_X and Z, or None if the reduction does not apply or there are too many."""
+    space = problem.geometry
+    if not isinstance(space, DiagonalPlusLowRank) or not reducible(problem) or dual.shape != problem.targets.shape:
+        return None
+    b = space.columns[:, 0] if space.weight.size else np.zeros(space.n_samples)
+    rows = np.vstack([space.diagonal, b, dual + 0.0])
+    if len({row.tobytes() for row in rows.T[: 4 * MOST_TYPES]}) > MOST_TYPES:  # a quick look before sorting all
+        return None
+    unique, counts = np.unique(rows, axis=1, return_counts=True)
+    if unique.shape[1] > MOST_TYPES:
+        return None
+    weight = float(space.weight[0]) if space.weight.size else 0.0
+    return Types(counts.astype(np.int64), unique[0], unique[1], weight, unique[2:])
+
+
+def exchange_sigma(problem: TwoLayerProblem, types: Types, t: float, slack: Array) -> float:
+    """sigma if M - N is PSD for the given t and N (T, T), else inf."""
+    size = types.counts.size
+    if not (math.isfinite(t) and t >= 0) or slack.shape != (size, size):
+        return math.inf
+    if not ((slack >= 0).all() and np.isfinite(slack).all() and np.array_equal(slack, slack.T)):
+        return math.inf
+    form = types.form(Fraction(t))
+    rest = [[value - Fraction(float(n)) for value, n in zip(row, line)] for row, line in zip(form, slack)]
+    return sqrt_upper(Fraction(t) / tau_exact(problem)) if is_psd(rest) else math.inf
+
+
+def replay_exchange(problem: TwoLayerProblem, dual: Array, claimed: float, artefact: dict[str, Any]) -> float:
+    """The sigma that the artefact proves."""
+    expect_keys(artefact, {"t", "slack"}, "the proof by exchangeable samples")
+    types = types_of(problem, dual)
+    if types is None:
+        raise CertificateError("the samples are not exchangeable in few types, or the reduced form does not apply.")
+    slack = decode_array(artefact["slack"], "the matrix N", ndim=2)
+    return exchange_sigma(problem, types, decode_float(artefact["t"], "t"), slack)
