@@ -74,6 +74,8 @@ def _verdict(c: Comparison) -> str:
     if c.certificate.verdict != "proved":
         text += "The bound itself is the trivial one: no proof was found, so gaps say little here."
     elif c.certificate.relative_gap > c.threshold:
+        beaten = int((c.values("excess") < -1e-9).sum())
+        text += f"{beaten} of them have less energy than the solution they are compared with. " if beaten else ""
         text += (
             f"The certificate's own gap is {c.certificate.relative_gap:.1e}, larger than that threshold: a network above it "
             "may still be optimal."
@@ -103,10 +105,14 @@ def _networks(c: Comparison, body: dict[str, Any]) -> str:
         part = body[name]
         return "undefined" if part["mean"] is None else f"{part['mean']:.5f} ± {part['standard_error']:.1e}"
 
-    gap = body["gap"]
+    gap, excess = body["gap"], body["excess"]
     rows = [
         ("seeds, hidden units", f"{len(c.seeds)}, {c.width}"),
         ("gap: least / median / greatest", f"{gap['least']:.1e} / {gap['median']:.1e} / {gap['greatest']:.1e}"),
+        (
+            "energy above the solution's",
+            f"{excess['least']:.1e} / {excess['median']:.1e} / {excess['greatest']:.1e}",
+        ),
         ("distance of K to K*", spread("distance")),
         ("CKA to K*", spread("cka")),
         ("Procrustes to K*", spread("procrustes")),

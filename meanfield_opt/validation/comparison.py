@@ -39,6 +39,7 @@ MOST_SAMPLES = 4096
 @dataclass(frozen=True, eq=False)
 class SeedResult:
     """One trained network. energy: a rigorous upper bound of its own energy; gap: (energy - lower)/energy, certified.
+    excess: energy / the solution's energy - 1, not certified; negative for a network that beats the solution.
 
     distance (relative Frobenius), cka, procrustes: its hidden kernel to K*. parallelism, ccgp: NaN where undefined.
     settled: relative fall of the energy over the last tenth of training. improving: for a network above the optimum.
@@ -47,6 +48,7 @@ class SeedResult:
     seed: int
     energy: float
     gap: float
+    excess: float
     distance: float
     cka: float
     procrustes: float
@@ -109,6 +111,7 @@ class Comparison:
             "threshold": self.threshold,
             "share_reached": float(self.reached.mean()),
             "gap": _quantiles(gaps),
+            "excess": _quantiles(self.values("excess")),
             "optimum": self.optimum,
             "seconds": self.seconds,
             "versions": self.versions,
@@ -128,6 +131,7 @@ class Comparison:
                     "seed",
                     "energy",
                     "gap",
+                    "excess",
                     "distance",
                     "cka",
                     "procrustes",
@@ -165,6 +169,10 @@ class Comparison:
             ),
             (f"seeds within {self.threshold:g} of the bound", f"{int(self.reached.sum())} of {len(self.seeds)}"),
             ("certified gap: least, median, greatest", f"{gaps.min():.1e}, {np.median(gaps):.1e}, {gaps.max():.1e}"),
+            (
+                "energy above the solution's: least, median, greatest",
+                "{:.1e}, {:.1e}, {:.1e}".format(*np.quantile(self.values("excess"), (0.0, 0.5, 1.0))),
+            ),
             ("|K - K*| / |K*|", spread("distance")),
             ("CKA to K*", spread("cka")),
             ("parallelism score (optimum)", f"{spread('parallelism')} ({number(self.optimum['parallelism'])})"),
@@ -305,6 +313,7 @@ def _judge(
         run.seeds[row],
         energy,
         gap,
+        energy / max(abs(solution.energy), 1e-300) - 1.0,
         or_nan(lambda: relative_frobenius(kernel, solution.kernel)),
         or_nan(lambda: cka(kernel, solution.kernel)),
         or_nan(lambda: procrustes(kernel, solution.kernel)),

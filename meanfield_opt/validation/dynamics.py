@@ -58,7 +58,7 @@ class Recorder:
         )
         phi = phi.reshape(x.shape[0], -1, self.problem.n_samples)
         energy = np.array([self._energy(part["theta"][s], part["readout"][s], phi[s]) for s in range(x.shape[0])])
-        kernels = np.einsum("smp,smq->spq", phi, phi) if x.shape[0] else phi
+        kernels = phi.transpose(0, 2, 1) @ phi
         y = self.problem.targets
         parallel = np.array([or_nan(lambda k=k: _parallel(k, y)) for k in kernels])
         near = np.array([or_nan(lambda k=k: cka(k, self.reference)) for k in kernels])
