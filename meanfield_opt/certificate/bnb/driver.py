@@ -128,6 +128,8 @@ class _State:
 
 def search(view: View, limits: Limits) -> Found:
     """Refine until the bound is within ``limits.target`` of the best ratio seen, or the time is up."""
+    # compile (or load) the kernel first: a first use must not spend the time that was given for the search
+    view.refine(np.zeros((0, view.dimension, view.dimension)), 1.0, 1.0, 1)
     deadline = time.perf_counter() + limits.seconds
     state = _resume(view, limits.checkpoint) or _begin(view)
     # every stage looks at all rows again at the cones it takes up, so many rows mean fewer stages

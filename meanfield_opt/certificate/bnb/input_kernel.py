@@ -12,14 +12,33 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from .kernels import NEAR, copositive, cut
-
-MAX_DEPTH = 400
+from .kernels import MAX_DEPTH, NEAR, copositive, copy, cut
 
 
 @njit(cache=True, nogil=True)
 def refine_input(  # type: ignore[no-untyped-def]
-    cones, rows, size, weight, base, level, final, few, budget, ops, leaves, status, best, spans
+    cones,
+    rows,
+    size,
+    weight,
+    base,
+    level,
+    final,
+    few,
+    budget,
+    ops,
+    leaves,
+    status,
+    best,
+    spans,
+    pool,
+    vs,
+    linear,
+    spots,
+    small,
+    vectors,
+    h,
+    side,
 ):
     """Refine each cone (n, r, r) depth first until its parts pass at ``level``; at most ``budget`` nodes a cone.
 
@@ -31,41 +50,18 @@ def refine_input(  # type: ignore[no-untyped-def]
     n_rows, r = rows.shape
     d = weight.shape[1]
     npairs = r * (r - 1) // 2
-    pair_i = np.empty(max(npairs, 1), np.int64)
-    pair_j = np.empty(max(npairs, 1), np.int64)
-    c = 0
-    for i in range(r):
-        for j in range(i + 1, r):
-            pair_i[c] = i
-            pair_j[c] = j
-            c += 1
-    capacity = n_rows * 48 + 64
-    pool = np.empty(capacity, np.int32)
-    vs = np.empty((MAX_DEPTH, r, r))
-    linear = np.empty((MAX_DEPTH, d, r))
-    start = np.empty(MAX_DEPTH, np.int64)
-    length = np.empty(MAX_DEPTH, np.int64)
-    v = np.empty((r, r))
-    mine = np.empty((d, r))
-    h = np.empty((n_rows, r))
-    side = np.empty(n_rows, np.bool_)
-    mid = np.empty((d, r))
-    rad = np.empty((d, r))
-    exact = np.empty((d, r))
-    q = np.empty(d)
-    turn = np.empty(d)
-    z = np.empty(d)
-    m = np.empty((r, r))
-    work = np.empty((r, r))
-    clipped = np.empty((r, r))
-    slack = np.empty(max(npairs, 1))
+    capacity = pool.size
+    start, length = spots[0], spots[1]
+    v, m, work, clipped = small[0], small[1], small[2], small[3]
+    mine, mid, rad, exact = linear[MAX_DEPTH], linear[MAX_DEPTH + 1], linear[MAX_DEPTH + 2], linear[MAX_DEPTH + 3]
+    q, turn, z = vectors[0], vectors[1], vectors[2]
     n_ops = 0
     n_leaves = 0
     for item in range(cones.shape[0]):
         if n_ops + 2 * budget + 4 * MAX_DEPTH > ops.size:
             return item
         first_op = n_ops
-        vs[0] = cones[item]
+        copy(cones, item, vs, 0, r)
         for k in range(d):
             for i in range(r):
                 linear[0, k, i] = base[k, i]
@@ -81,7 +77,7 @@ def refine_input(  # type: ignore[no-untyped-def]
             if n_ops - first_op >= budget or top + 2 >= MAX_DEPTH or start[top] + 2 * length[top] + 8 > capacity:
                 ops[n_ops] = 0
                 n_ops += 1
-                leaves[n_leaves] = v
+                copy(vs, top, leaves, n_leaves, r)
                 status[n_leaves] = -1
                 n_leaves += 1
                 top -= 1
@@ -169,8 +165,6 @@ def refine_input(  # type: ignore[no-untyped-def]
                 for i in range(r):
                     exact[k, i] = mid[k, i]
                     rad[k, i] = 0.0
-            for c in range(npairs):
-                slack[c] = 0.0
             for a in range(kept):
                 p = pool[s1 + a]
                 for k in range(d):
@@ -233,7 +227,7 @@ def refine_input(  # type: ignore[no-untyped-def]
             if passed or r == 1 or hit:
                 ops[n_ops] = 0
                 n_ops += 1
-                leaves[n_leaves] = v
+                copy(vs, top, leaves, n_leaves, r)
                 status[n_leaves] = 1 if good else (0 if passed else -1)
                 n_leaves += 1
                 top -= 1
@@ -242,7 +236,7 @@ def refine_input(  # type: ignore[no-untyped-def]
                     while top >= 0:
                         ops[n_ops] = 0
                         n_ops += 1
-                        leaves[n_leaves] = vs[top]
+                        copy(vs, top, leaves, n_leaves, r)
                         status[n_leaves] = -1
                         n_leaves += 1
                         top -= 1
@@ -254,6 +248,8 @@ def refine_input(  # type: ignore[no-untyped-def]
             op = -1
             alpha = 0.5
             choice = 0
+            low_end = 0
+            high_end = 1
             if 0 < kept <= few:
                 worst = 0.0
                 for a in range(kept):
@@ -272,19 +268,24 @@ def refine_input(  # type: ignore[no-untyped-def]
                     if min(h[a, i], -h[a, j]) > 1e-7 * size[p] and x > worst:
                         worst = x
                         op = p
-                        i_, j_ = min(i, j), max(i, j)
-                        choice = i_ * r - i_ * (i_ + 1) // 2 + (j_ - i_ - 1)
-                        alpha = h[a, i_] / (h[a, i_] - h[a, j_])
+                        low_end = min(i, j)
+                        high_end = max(i, j)
+                        choice = low_end * r - low_end * (low_end + 1) // 2 + (high_end - low_end - 1)
+                        alpha = h[a, low_end] / (h[a, low_end] - h[a, high_end])
             if op < 0:
                 longest = -1.0
-                for c in range(npairs):
-                    i, j = pair_i[c], pair_j[c]
-                    x = 0.0
-                    for l in range(r):
-                        x += (v[i, l] - v[j, l]) ** 2
-                    if x > longest:
-                        longest = x
-                        choice = c
+                c = 0
+                for i in range(r):
+                    for j in range(i + 1, r):
+                        x = 0.0
+                        for l in range(r):
+                            x += (v[i, l] - v[j, l]) ** 2
+                        if x > longest:
+                            longest = x
+                            choice = c
+                            low_end = i
+                            high_end = j
+                        c += 1
                 alpha = 0.5
             ops[n_ops] = 1 + choice + npairs * (op + 1)
             n_ops += 1
@@ -297,7 +298,7 @@ def refine_input(  # type: ignore[no-untyped-def]
             start[top + 1] = s1
             length[top + 1] = kept
             # the first child is on top of the stack
-            cut(v, pair_i[choice], pair_j[choice], alpha, vs[top + 1], vs[top])
+            cut(vs, top, low_end, high_end, alpha)
             top += 1
         spans[item, 0] = n_ops
         spans[item, 1] = n_leaves

@@ -41,7 +41,8 @@ class InputView(View):
         return int(self.form.rows.shape[0])
 
     def refine(self, cones: Array, level: float, final: float, budget: int) -> Refined:
-        from .input_kernel import MAX_DEPTH, refine_input
+        from .input_kernel import refine_input
+        from .kernels import MAX_DEPTH, workspace
 
         r = self.dimension
         room = CHUNK_NODES + 2 * ITEM_NODES + 4 * MAX_DEPTH
@@ -49,8 +50,33 @@ class InputView(View):
         leaves = np.empty((room, r, r))
         best, spans = np.zeros(1 + r), np.zeros((cones.shape[0], 2), np.int64)
         f = self.form
+        d = f.weight.shape[1]
+        pool, cone_stack, spots, small = workspace(self.rows, r)
+        linear, vectors = np.empty((MAX_DEPTH + 4, d, r)), np.empty((3, d))
+        values, side = np.empty((self.rows, r)), np.empty(self.rows, np.bool_)
         done = refine_input(
-            cones, f.rows, f.size, f.weight, f.base, level, final, FEW, budget, ops, leaves, status, best, spans
+            cones,
+            f.rows,
+            f.size,
+            f.weight,
+            f.base,
+            level,
+            final,
+            FEW,
+            budget,
+            ops,
+            leaves,
+            status,
+            best,
+            spans,
+            pool,
+            cone_stack,
+            linear,
+            spots,
+            small,
+            vectors,
+            values,
+            side,
         )
         return Refined(int(done), ops, leaves, status, spans, best)
 

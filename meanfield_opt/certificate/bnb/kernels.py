@@ -14,6 +14,22 @@ from numba import njit
 NEAR = 1e-13
 
 
+MAX_DEPTH = 400
+
+
+def workspace(n_rows, r):  # type: ignore[no-untyped-def]
+    """(pool of row numbers, stack of cones, spots of each entry's rows in the pool, small matrices) for one call.
+
+    Allocated here and not in the compiled code, where each allocation costs a second of compilation.
+    """
+    return (
+        np.empty(n_rows * 48 + 64, np.int32),
+        np.empty((MAX_DEPTH, r, r)),
+        np.empty((2, MAX_DEPTH), np.int64),
+        np.empty((7, r, r)),
+    )
+
+
 @njit(cache=True, nogil=True)
 def _cholesky_passes(m, r, work):  # type: ignore[no-untyped-def]
     for j in range(r):
@@ -53,18 +69,24 @@ def copositive(m, r, work, clipped):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def cut(parent, pair_i, pair_j, alpha, first, second):  # type: ignore[no-untyped-def]
-    """Children of the cone with generator rows ``parent``: v = (1 - alpha) v_i + alpha v_j replaces v_i, then v_j."""
-    r = parent.shape[0]
-    beta = 1.0 - alpha
+def copy(source, n, target, m, r):  # type: ignore[no-untyped-def]
+    """target[m] = source[n] for stacks of r x r matrices, written out: assigning slices takes seconds to compile."""
     for i in range(r):
         for k in range(r):
-            first[i, k] = parent[i, k]
-            second[i, k] = parent[i, k]
+            target[m, i, k] = source[n, i, k]
+
+
+@njit(cache=True, nogil=True)
+def cut(stack, top, pair_i, pair_j, alpha):  # type: ignore[no-untyped-def]
+    """Replace cone ``top`` of the stack by its children: v = (1 - alpha) v_i + alpha v_j replaces v_j there, and v_i in
+    the first child, which goes on top (so that it is taken up next)."""
+    r = stack.shape[1]
+    beta = 1.0 - alpha
+    copy(stack, top, stack, top + 1, r)
     for k in range(r):
-        v = beta * parent[pair_i, k] + alpha * parent[pair_j, k]
-        first[pair_i, k] = v
-        second[pair_j, k] = v
+        v = beta * stack[top, pair_i, k] + alpha * stack[top, pair_j, k]
+        stack[top + 1, pair_i, k] = v
+        stack[top, pair_j, k] = v
 
 
 @njit(cache=True, nogil=True)

@@ -6,41 +6,52 @@ quadratic form exactly and are summed once for all of its descendants; the other
 
 from __future__ import annotations
 
-import numpy as np
 from numba import njit
 
-from .kernels import NEAR, copositive, cut
-
-MAX_DEPTH = 400
+from .kernels import MAX_DEPTH, NEAR, copositive, copy, cut
 
 
 @njit(cache=True, nogil=True)
 def refine_output(  # type: ignore[no-untyped-def]
-    cones, first, second, size, columns, d, level, final, budget, ops, leaves, status, best, spans
+    cones,
+    first,
+    second,
+    size,
+    columns,
+    d,
+    level,
+    final,
+    budget,
+    ops,
+    leaves,
+    status,
+    best,
+    spans,
+    pool,
+    vs,
+    sums,
+    spots,
+    small,
 ):
-    """As ``input_kernel.refine_input``: first, second (P, n) are the rows a_p, b_p; columns (k, k) is M."""
+    """As ``input_kernel.refine_input``: first, second (P, n) are the rows a_p, b_p; columns (k, k) is M.
+
+    pool, vs, sums, spots, small are workspace from ``kernels.workspace``.
+    """
     n_rows, n = first.shape
-    capacity = n_rows * 48 + 64
-    pool = np.empty(capacity, np.int32)
-    vs = np.empty((MAX_DEPTH, n, n))
-    sums = np.empty((MAX_DEPTH, n, n))
-    start = np.empty(MAX_DEPTH, np.int64)
-    length = np.empty(MAX_DEPTH, np.int64)
-    v = np.empty((n, n))
-    mine = np.empty((n, n))
-    product = np.empty((n, n))
-    chord = np.empty(n)
-    m = np.empty((n, n))
-    work = np.empty((n, n))
-    clipped = np.empty((n, n))
+    capacity = pool.size
+    start, length = spots[0], spots[1]
+    v, mine, product, m, work, clipped = small[0], small[1], small[2], small[3], small[4], small[5]
+    chord = small[6, 0]
     n_ops = 0
     n_leaves = 0
     for item in range(cones.shape[0]):
         if n_ops + 2 * budget + 4 * MAX_DEPTH > ops.size:
             return item
         first_op = n_ops
-        vs[0] = cones[item]
-        sums[0] = 0.0
+        copy(cones, item, vs, 0, n)
+        for i in range(n):
+            for l in range(n):
+                sums[0, i, l] = 0.0
         for p in range(n_rows):
             pool[p] = p
         start[0] = 0
@@ -59,7 +70,7 @@ def refine_output(  # type: ignore[no-untyped-def]
             ):
                 ops[n_ops] = 0
                 n_ops += 1
-                leaves[n_leaves] = v
+                copy(vs, top, leaves, n_leaves, n)
                 status[n_leaves] = -1
                 n_leaves += 1
                 top -= 1
@@ -152,7 +163,7 @@ def refine_output(  # type: ignore[no-untyped-def]
             if passed or n == 1 or hit:
                 ops[n_ops] = 0
                 n_ops += 1
-                leaves[n_leaves] = v
+                copy(vs, top, leaves, n_leaves, n)
                 status[n_leaves] = 1 if good else (0 if passed else -1)
                 n_leaves += 1
                 top -= 1
@@ -184,7 +195,7 @@ def refine_output(  # type: ignore[no-untyped-def]
             length[top] = kept
             start[top + 1] = s1
             length[top + 1] = kept
-            cut(v, pi, pj, 0.5, vs[top + 1], vs[top])
+            cut(vs, top, pi, pj, 0.5)
             top += 1
         spans[item, 0] = n_ops
         spans[item, 1] = n_leaves

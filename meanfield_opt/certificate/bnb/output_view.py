@@ -40,7 +40,8 @@ class OutputView(View):
         return int(self.form.first.shape[0])
 
     def refine(self, cones: Array, level: float, final: float, budget: int) -> Refined:
-        from .output_kernel import MAX_DEPTH, refine_output
+        from .kernels import MAX_DEPTH, workspace
+        from .output_kernel import refine_output
 
         n = self.dimension
         room = CHUNK_NODES + 2 * ITEM_NODES + 4 * MAX_DEPTH
@@ -48,6 +49,7 @@ class OutputView(View):
         leaves = np.empty((room, n, n))
         best, spans = np.zeros(1 + n), np.zeros((cones.shape[0], 2), np.int64)
         f = self.form
+        pool, cone_stack, spots, small = workspace(self.rows, n)
         columns = f.columns if f.columns.size else np.zeros((1, 1))
         done = refine_output(
             cones,
@@ -64,6 +66,11 @@ class OutputView(View):
             status,
             best,
             spans,
+            pool,
+            cone_stack,
+            np.empty((MAX_DEPTH, n, n)),
+            spots,
+            small,
         )
         return Refined(int(done), ops, leaves, status, spans, best)
 
