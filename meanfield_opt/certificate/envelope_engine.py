@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import optimize
 
 from ..checker import envelope
 from ..checker.codec import encode_array
@@ -110,63 +111,110 @@ class EnvelopeEngine(ProofEngine):
         return 1
 
     def prove(self, question: Question, limits: Limits) -> Outcome:
-        problem, dual = question.problem, np.asarray(question.dual, dtype=np.float64)
-        assert problem.width is not None
-        started = time.monotonic()
-        gain = max(problem.loss.dual_value(dual, problem.targets), 1e-12)
-        unit = 4.0 * problem.lambda2 / problem.width * gain  # what moves the bound by its own size
-        tolerance = max(limits.target, 1e-6) * unit
-        fine = 0.1 * tolerance / problem.n_samples
-        lo, hi, ordered = envelope.domain(problem, dual)
-        tangents = Tangents(problem, dual)
-        known: dict[tuple[int, ...], int] = {}
-        points, values, tangent = (np.empty((0, k)) for k in (problem.n_outputs, 1, problem.n_samples))
-        leaves: dict[Box, float] = {}
-        fresh: list[Box] = [(0, (0,) * problem.n_outputs)]
-        complete = False
+        deadline = time.monotonic() + 0.7 * limits.seconds
+        first = _Search(question, limits, split=False)
+        first.run(time.monotonic() + 0.3 * limits.seconds)
+        best = first
+        if envelope.split_scales(question.problem.geometry) is not None and not first.attained():
+            second = _Search(question, limits, split=True)
+            second.run(deadline)
+            best = min(first, second, key=lambda search: search.worst)
+        return best.outcome()
+
+
+class _Search:
+    """Best-first refinement of cells; holds everything the proof needs."""
+
+    def __init__(self, question: Question, limits: Limits, *, split: bool) -> None:
+        self.problem, self.dual = question.problem, np.asarray(question.dual, dtype=np.float64)
+        self.limits, self.split = limits, split
+        assert self.problem.width is not None
+        self.gain = max(self.problem.loss.dual_value(self.dual, self.problem.targets), 1e-12)
+        # what moves the bound by its own size
+        self.tolerance = max(limits.target, 1e-6) * 4.0 * self.problem.lambda2 / self.problem.width * self.gain
+        self.fine = 0.1 * self.tolerance / self.problem.n_samples
+        size = self.problem.n_outputs + split
+        self.lo, self.hi, ordered = (envelope.split_domain if split else envelope.domain)(self.problem, self.dual)
+        self.ordered = self.problem.n_outputs if ordered else 0
+        self.n = envelope.curvatures(self.problem, split)
+        self.tangents = Tangents(self.problem, self.dual)
+        self.known: dict[tuple[int, ...], int] = {}
+        self.points, self.values = np.empty((0, size)), np.empty(0)
+        self.tangent = np.empty((0, 0 if split else self.problem.n_samples))
+        self.leaves: dict[Box, float] = {}
+        self.floor, self.worst, self.complete = 0.0, math.inf, False
+
+    def run(self, deadline: float) -> None:
+        """Refine until the bound is within the tolerance of what the corners show, or time is up."""
+        fresh: list[Box] = [(0, (0,) * self.lo.size)]
         while True:
-            new = list(dict.fromkeys(key for box in fresh for key in envelope.corners_of(box) if key not in known))
-            if new:
-                w = np.array([envelope.corner(lo, hi, DEEPEST, key) for key in new])
-                g = np.vstack([tangents.find(part) for part in np.array_split(w, max(1, len(w) // 200))])
-                upper = envelope.g_upper(problem, dual, w, g, fine)
-                known.update({key: len(known) + i for i, key in enumerate(new)})
-                points, values = np.vstack([points, w]), np.vstack([values, upper[:, None]])
-                tangent = np.vstack([tangent, g])
-            for box in fresh:
-                at = [known[key] for key in envelope.corners_of(box)]
-                leaves[box] = envelope.cell_upper(points[at], values[at, 0])
-            floor = max(0.0, float(np.max(values[:, 0] - np.square(points).sum(axis=1))))
-            worst = max(leaves.values())
-            if limits.progress is not None:
-                limits.progress(envelope.excess_upper(problem, worst), floor / (4.0 * problem.lambda2), len(leaves))
-            if worst <= floor + tolerance:
-                complete = True
-                break
-            late = time.monotonic() - started > 0.7 * limits.seconds
-            if late or len(known) > MOST_CORNERS:
-                break
-            # the widest bounds first: all within the upper half of what is still open
-            aim = floor + max(tolerance, 0.25 * (worst - floor))
-            split = [box for box, bound in leaves.items() if bound > aim and box[0] < DEEPEST]
+            self._evaluate(fresh)
+            self.floor = max(0.0, float(np.max(self.values - np.square(self.points) @ self.n)))
+            self.worst = max(0.0, *self.leaves.values())
+            if self.limits.progress is not None:
+                kappa, least = (envelope.excess_upper(self.problem, x) for x in (self.worst, self.floor))
+                self.limits.progress(kappa, least, len(self.leaves))
+            self.complete = self.worst <= self.floor + self.tolerance
+            if self.complete or time.monotonic() > deadline or len(self.known) > MOST_CORNERS:
+                return
+            # the widest bounds first: all within the upper part of what is still open
+            aim = self.floor + max(self.tolerance, 0.25 * (self.worst - self.floor))
+            split = [box for box, bound in self.leaves.items() if bound > aim and box[0] < DEEPEST]
             if not split:
-                break
-            fresh = [
-                child for box in split for child in envelope.children(box) if not (ordered and envelope.needless(child))
-            ]
+                return
+            fresh = [c for box in split for c in envelope.children(box) if not envelope.needless(c, self.ordered)]
             for box in split:
-                del leaves[box]
-        keep = sorted({key for box in leaves for key in envelope.corners_of(box)}, key=known.__getitem__)
-        kappa = envelope.excess_upper(problem, worst) * (1.0 + 1e-9) + 1e-15 * gain / problem.width
+                del self.leaves[box]
+
+    def _evaluate(self, fresh: list[Box]) -> None:
+        new = list(dict.fromkeys(k for box in fresh for k in envelope.corners_of(box) if k not in self.known))
+        if new:
+            w = np.array([envelope.corner(self.lo, self.hi, DEEPEST, key) for key in new])
+            if self.split:
+                g, upper = np.empty((len(new), 0)), envelope.g_split(self.problem, self.dual, w, self.fine)
+            else:
+                g = np.vstack([self.tangents.find(part) for part in np.array_split(w, max(1, len(w) // 200))])
+                upper = envelope.g_upper(self.problem, self.dual, w, g, self.fine)
+            self.known.update({key: len(self.known) + i for i, key in enumerate(new)})
+            self.points, self.values = np.vstack([self.points, w]), np.append(self.values, upper)
+            self.tangent = np.vstack([self.tangent, g])
+        for box in fresh:
+            at = [self.known[key] for key in envelope.corners_of(box)]
+            self.leaves[box] = envelope.cell_upper(self.points[at], self.values[at], self.n)
+
+    def attained(self) -> bool:
+        """Whether an actual pattern has nearly the excess proved: then no other relaxation can do better."""
+        if not self.complete:
+            return False
+        best = int(np.argmax(self.values - np.square(self.points) @ self.n))
+        start = self.problem.geometry.apply(self.tangent[best : best + 1])[0]
+
+        def loss(h: Array) -> float:
+            return 4.0 * self.problem.lambda2 * float(self.problem.first_variation(self.dual, h[None, :])[0])
+
+        found = optimize.minimize(loss, start, method="BFGS", options={"maxiter": 100})
+        return self.worst - max(0.0, -float(found.fun)) <= 4.0 * self.tolerance
+
+    def outcome(self) -> Outcome:
+        """The proof, its bound a little above the computed one so that a replay elsewhere cannot miss it by rounding."""
+        width = self.problem.width
+        assert width is not None
+        kappa = envelope.excess_upper(self.problem, self.worst) * (1.0 + 1e-9) + 1e-15 * self.gain / width
+        stats = {"cells": len(self.leaves), "corners": len(self.known), "split": self.split}
+        if not math.isfinite(kappa):
+            return Outcome(None, None, False, stats)
+        keep = sorted({k for box in self.leaves for k in envelope.corners_of(box)}, key=self.known.__getitem__)
         artefact = {
-            "tolerance": fine,
-            "boxes": envelope.encode_boxes(list(leaves)),
+            "split": self.split,
+            "tolerance": self.fine,
+            "boxes": envelope.encode_boxes(list(self.leaves)),
             "corners": [list(key) for key in keep],
-            "tangents": encode_array(tangent[[known[key] for key in keep]]),
+            "tangents": encode_array(self.tangent[[self.known[key] for key in keep]]),
         }
-        words = "output view: branch and bound with concave envelopes of the activation, tangent to the cost"
-        proof = SupremumProof("envelope", words, kappa, artefact) if math.isfinite(kappa) else None
-        return Outcome(proof, None, complete, {"cells": len(leaves), "corners": len(known)})
+        words = "output view: branch and bound, exact sample by sample"
+        if not self.split:
+            words = "output view: branch and bound with concave envelopes of the activation, tangent to the cost"
+        return Outcome(SupremumProof("envelope", words, kappa, artefact), None, self.complete, stats)
 
 
 ENGINE = EnvelopeEngine()

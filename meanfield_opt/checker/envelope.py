@@ -7,6 +7,9 @@ c(h) - delta |h|^2 is convex, so it lies above its tangent at h0 = K_X g:
     c(h) >= delta |h|^2 + 2 y . h - e,   y = g - delta K_X g,   e = g . K_X g - delta |K_X g|^2      for every g,
 
 and G(w) is at most tau e plus a sum over samples of suprema over one number t of 2 r_p phi(t) - tau delta t^2 - 2 tau y_p t.
+Where K_X = L I + W 1 1^T ("split"), c(h) = min_beta |h - beta 1|^2 / L + beta^2 / W, and with beta as one more coordinate the
+samples separate exactly: G(w, beta) = sum_p sup_t 2 r_p phi(t) - tau t^2 / L + 2 tau beta t / L, less
+tau (1 / W + P / L) beta^2; no tangent is needed and no relaxation is left.
 On a cell of w an affine function above these bounds at the corners lies above the convex G, and the rest is closed form.
 The tangent points g are the proof; everything else is recomputed here with rounding errors bounded.
 """
@@ -86,6 +89,56 @@ def g_upper(problem: TwoLayerProblem, dual: Array, w: Array, g: Array, tolerance
     return up(up(np.maximum(tau * e, 0.0)) + sum_upper(per_sample, axis=1))
 
 
+def split_scales(geometry: Geometry) -> tuple[float, float] | None:
+    """(L, W) with K_X = L I + W 1 1^T exactly, or None."""
+    if not isinstance(geometry, DiagonalPlusLowRank) or geometry.weight.size != 1:
+        return None
+    if not ((geometry.columns == 1.0).all() and (geometry.diagonal == geometry.diagonal[0]).all()):
+        return None
+    return float(geometry.diagonal[0]), float(geometry.weight[0])
+
+
+def g_split(problem: TwoLayerProblem, dual: Array, points: Array, tolerance: float) -> Array:
+    """Rigorous upper bounds on G(w, beta) at the rows (w, beta) of points (N, d_Y + 1)."""
+    scales = split_scales(problem.geometry)
+    if scales is None:
+        raise CertificateError("the split needs K_X = L I + W 1 1^T.")
+    tau, _ = levels(problem)
+    r_lo, r_hi = matmul_bounds(points[:, :-1], dual)
+    pull = -tau * points[:, -1:] / scales[0]
+    slack = 2.0**-50 * np.abs(pull) + 2.0**-1000
+    shape = r_lo.shape
+    c_lo, c_hi = (np.broadcast_to(x, shape).ravel() for x in (pull - slack, pull + slack))
+    steep = float(down(tau / scales[0]))
+    per_sample = suprema(problem.activation, (r_lo.ravel(), r_hi.ravel()), (c_lo, c_hi), steep, tolerance)
+    return np.asarray(sum_upper(per_sample.reshape(shape), axis=1))
+
+
+def curvatures(problem: TwoLayerProblem, split: bool) -> Array:
+    """What is subtracted from G: sum_i n_i x_i^2 with these n_i (rounded down)."""
+    ones = np.ones(problem.n_outputs)
+    if not split:
+        return ones
+    scales = split_scales(problem.geometry)
+    assert scales is not None
+    tau, _ = levels(problem)
+    rate = down(down(1.0 / scales[1]) + down(problem.n_samples / scales[0]))
+    return np.append(ones, down(tau * down(rate)))
+
+
+def split_domain(problem: TwoLayerProblem, dual: Array) -> tuple[Array, Array, bool]:
+    """``domain`` with beta: an excess needs |Z phi|^2 > tau beta^2 / W. For odd phi beta >= 0 suffices (h -> -h)."""
+    lo, hi, ordered = domain(problem, dual)
+    scales = split_scales(problem.geometry)
+    if scales is None:
+        raise CertificateError("the split needs K_X = L I + W 1 1^T.")
+    tau, _ = levels(problem)
+    size = sum_upper(up(np.square(np.maximum(np.abs(lo), np.abs(hi)))))
+    reach = float(up(up(np.sqrt(up(up(scales[1] * size) / tau)))))
+    folded = problem.activation.odd and not lo.any()  # the sign flips of a hypercube task bring w back
+    return np.append(lo, 0.0 if folded else -reach), np.append(hi, reach), ordered
+
+
 def domain(problem: TwoLayerProblem, dual: Array) -> tuple[Array, Array, bool]:
     """(lo, hi, sorted): a box that holds the w that matter, up to verified symmetries of a hypercube task.
 
@@ -125,13 +178,13 @@ def corners_of(box: Box) -> list[tuple[int, ...]]:
     ]
 
 
-def needless(box: Box) -> bool:
+def needless(box: Box, outputs: int) -> bool:
     """Whether every point of the cell has w_i < w_(i+1) for some i (its sorted image lies in another cell)."""
-    return any(a + 1 < b for a, b in itertools.pairwise(box[1]))
+    return any(a + 1 < b for a, b in itertools.pairwise(box[1][:outputs]))
 
 
-def cell_upper(points: Array, values: Array) -> float:
-    """Upper bound on G - |w|^2 on the cell with these corners (2^d, d) and upper bounds of G there."""
+def cell_upper(points: Array, values: Array, n: Array) -> float:
+    """Upper bound on G - sum_i n_i x_i^2 on the cell with these corners (2^k, k) and upper bounds of G there."""
     low, high = points.min(axis=0), points.max(axis=0)
     width = high - low
     slope = np.zeros(low.size)
@@ -142,10 +195,10 @@ def cell_upper(points: Array, values: Array) -> float:
     products = points * slope
     size = np.abs(products).sum(axis=1) + np.abs(values)
     level = float(np.max(up(values - products.sum(axis=1) + 2.0**-48 * size)))
-    best = np.clip(0.5 * slope, low, high)
+    best = np.clip(0.5 * slope / n, low, high)
     # a tiny error in the maximiser costs its square times one: cover it by evaluating with a margin of rounding
-    total = float(np.sum(slope * best - best * best))
-    margin = 2.0**-48 * float(np.sum(np.abs(slope * best) + best * best)) + 2.0**-1000
+    total = float(np.sum(slope * best - n * best * best))
+    margin = 2.0**-48 * float(np.sum(np.abs(slope * best) + n * best * best)) + 2.0**-1000
     return level + total + margin + 2.0**-50 * (abs(level) + abs(total))
 
 
@@ -163,39 +216,43 @@ def replay(problem: TwoLayerProblem, dual: Array, claimed: float, artefact: dict
     """Recompute kappa from the tangent points and the cells; the cells must cover the domain."""
     if problem.width is None:
         raise CertificateError("an envelope proof is for a problem with a width.")
-    outputs = problem.n_outputs
-    tolerance = float(artefact["tolerance"])
-    if not 0 < tolerance < math.inf:
+    tolerance, split = float(artefact["tolerance"]), artefact["split"]
+    if not 0 < tolerance < math.inf or not isinstance(split, bool):
         raise CertificateError("the tolerance of the envelope proof must be positive.")
+    size = problem.n_outputs + split
     boxes = {(int(row[0]), tuple(int(k) for k in row[1:])) for row in artefact["boxes"]}
-    if any(not 0 <= depth <= DEEPEST or len(index) != outputs for depth, index in boxes):
+    if any(not 0 <= depth <= DEEPEST or len(index) != size for depth, index in boxes):
         raise CertificateError("a cell of the envelope proof is malformed.")
-    tangents = decode_array(artefact["tangents"], "the tangent points", ndim=2)
     keys = [tuple(int(k) for k in row) for row in artefact["corners"]]
-    if tangents.shape != (len(keys), problem.n_samples):
+    tangents = decode_array(artefact["tangents"], "the tangent points", ndim=2)
+    if tangents.shape != (len(keys), 0 if split else problem.n_samples) or any(len(key) != size for key in keys):
         raise CertificateError("the tangent points do not fit the corners.")
-    lo, hi, ordered = domain(problem, dual)
-    _check_cover(boxes, outputs, ordered)
+    lo, hi, ordered = split_domain(problem, dual) if split else domain(problem, dual)
+    _check_cover(boxes, size, problem.n_outputs if ordered else 0)
     points = np.array([corner(lo, hi, DEEPEST, key) for key in keys])
-    values = g_upper(problem, dual, points, tangents, tolerance)
+    if split:
+        values = g_split(problem, dual, points, tolerance)
+    else:
+        values = g_upper(problem, dual, points, tangents, tolerance)
     place = {key: n for n, key in enumerate(keys)}
+    n = curvatures(problem, split)
     worst = 0.0
     for box in boxes:
         at = [place[key] for key in corners_of(box)]
-        bound = cell_upper(points[at], values[at])
+        bound = cell_upper(points[at], values[at], n)
         if math.isnan(bound):
             raise CertificateError("a cell of the envelope proof has no bound.")
         worst = max(worst, bound)
     return excess_upper(problem, worst)
 
 
-def _check_cover(boxes: set[Box], outputs: int, ordered: bool) -> None:
+def _check_cover(boxes: set[Box], size: int, ordered: int) -> None:
     """Every cell is a leaf, is needless, or is covered by its children."""
-    stack: list[Box] = [(0, (0,) * outputs)]
+    stack: list[Box] = [(0, (0,) * size)]
     deepest = max((depth for depth, _ in boxes), default=0)
     while stack:
         box = stack.pop()
-        if box in boxes or (ordered and needless(box)):
+        if box in boxes or needless(box, ordered):
             continue
         if box[0] >= deepest:
             raise CertificateError("the cells of the envelope proof do not cover all outputs.")
