@@ -389,6 +389,6 @@ KINDS: dict[str, Callable[[int, Rng], Result]] = {
 }
 
 
-def run(kind: str, count: int, seed: int) -> Result:
+def run(kind: str, count: int, seed: int | tuple[int, ...]) -> Result:
     """One family of truth tests."""
     return KINDS[kind](count, np.random.default_rng(seed))
