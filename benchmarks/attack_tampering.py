@@ -58,6 +58,8 @@ def honest(folder: Path) -> list[tuple[Path, TwoLayerProblem]]:
         (mfo.problems.dataset(x2, y.T[:7], loss="logistic", lambda1=0.2, lambda2=0.2), "auto", 10.0),
         (TwoLayerProblem(relu, squared, DenseGeometry(np.tril(g @ g.T) + np.tril(g @ g.T, -1).T), y[:, :5], 0.1, 0.1), "copositive", 10.0),
         (TwoLayerProblem(relu, squared, DiagonalPlusLowRank(np.ones(6), np.ones((6, 1)), np.ones(1)), y[:, :6], 0.1, 0.1), "norm", 10.0),
+        (TwoLayerProblem(relu, squared, DiagonalPlusLowRank(np.ones(8), np.ones((8, 1)), np.ones(1)), y[:, :8], 0.1, 0.1), "auto", 10.0),
+        (mfo.problems.hypercube(latents=2, activation="hard_sigmoid", width=4, lambda1=0.05, lambda2=0.05), "auto", 10.0),
     ]  # fmt: skip
     out = []
     for number, (problem, engine, refute) in enumerate(cases):

@@ -137,3 +137,31 @@ def test_a_swapped_incumbent_is_noticed(tmp_path: Path) -> None:
     swapped.save(tmp_path / "c.json")
     with pytest.raises(CertificateError, match="upper bound"):
         mfo.verify(tmp_path / "c.json", problem)
+
+
+def test_column_generation_starts_from_the_neuron() -> None:
+    problem = task()
+    certificate = mfo.certify(problem, Measure.zero(12))
+    assert certificate.neuron is not None
+    assert certificate.refutation is not None
+    start = with_neurons(problem, certificate.measure, certificate.neuron, 0.01)
+    solution = mfo.solve(problem, start=start, time_limit=20.0)
+    assert solution.energy < certificate.refutation.candidate_lower
+    assert solution.energy >= certificate.lower_bound
+
+
+def test_prove_closes_the_gap() -> None:
+    solution, certificate = mfo.prove(task(), gap=1e-5, time_limit=60.0)
+    assert certificate.verdict == "proved"
+    assert certificate.relative_gap <= 1e-5
+    assert certificate.lower_bound <= solution.energy * (1 + 1e-12)
+
+
+@pytest.mark.torch
+def test_a_torch_network_is_certified() -> None:
+    pytest.importorskip("torch")
+    problem = mfo.problems.hypercube(latents=2, lambda1=0.01, lambda2=0.01)
+    network = mfo.solve(problem, backend="closed_form").to_torch()
+    certificate = mfo.certify(problem, network)
+    assert certificate.verdict == "proved"
+    assert certificate.relative_gap < 1e-6
