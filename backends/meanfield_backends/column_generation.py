@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from meanfield_opt.activation import Activation, Limit
 from meanfield_opt.activations.piecewise import Absolute, LeakyReLU, Linear, ReLU
 from meanfield_opt.backend import Availability, Backend, SolveOptions
-from meanfield_opt.errors import InputError, NotAttainedError
+from meanfield_opt.errors import InputError, NotAttainedError, RefusalError
 from meanfield_opt.measure import Measure
 from meanfield_opt.problem import MeanFieldProblem, TwoLayerProblem
 from meanfield_opt.solution import Solution
@@ -101,6 +101,7 @@ def check_attained(problem: TwoLayerProblem, options: SolveOptions) -> None:
     """
     phi = problem.activation
     if problem.width is not None:
+        check_attained_under_width(problem, options)
         return
     if phi.degree is not None and phi.degree != 1.0:
         raise NotAttainedError(
@@ -122,6 +123,39 @@ def check_attained(problem: TwoLayerProblem, options: SolveOptions) -> None:
                 f"with free mass the infimum for {phi.name} is not attained: mass escapes to {where} neurons, where it tends to "
                 f"{state.energy:.10g} (the optimum for slopes {limit.left:g}, {limit.right:g}). Give width=M."
             )
+
+
+def check_attained_under_width(problem: TwoLayerProblem, options: SolveOptions) -> None:
+    """NotAttainedError where ever larger neurons of vanishing mass, which no width excludes, do as well as any pattern."""
+    phi = problem.activation
+    for limit in phi.escapes:
+        if limit.where != "infinity":
+            continue
+        if not (math.isfinite(limit.left) and math.isfinite(limit.right)):
+            raise NotAttainedError(
+                f"the infimum for {phi.name} is not attained under any width: it grows faster than |t|, so that ever larger "
+                "neurons of vanishing mass cost nothing; its value is the least loss without penalties."
+            )
+        relaxed = limit_problem(problem, limit)
+        if relaxed is None:
+            continue
+        relaxed = replace(relaxed, width=None)
+        inner = SolveOptions(max(options.tolerance, 1e-8), options.time_limit, None, options.seed)
+        state, _, _ = run(relaxed, inner, Settings())
+        carrier = choose_carrier(problem.geometry, phi)
+        none = np.zeros((0, carrier.dimension))
+        found = search(problem, carrier, state.dual, none, np.random.default_rng(options.seed))
+        assert problem.width is not None
+        # a finite pattern can only help if its excess at the limit's dual point is positive
+        if state.particles.count and found.top * problem.width <= 1e-5 * state.energy:
+            raise NotAttainedError(
+                f"the infimum for {phi.name} is not attained under a width: mass tends to zero on ever larger neurons, where "
+                f"the energy tends to {state.energy:.10g} (the optimum for slopes {limit.left:g}, {limit.right:g})."
+            )
+        raise RefusalError(
+            f"column_generation cannot solve for {phi.name} under a width: ever larger neurons of vanishing mass keep gaining "
+            f"on its limit (slopes {limit.left:g}, {limit.right:g}; energy {state.energy:.10g}), so its search has no end."
+        )
 
 
 def to_measure(problem: TwoLayerProblem, state: State) -> Measure:

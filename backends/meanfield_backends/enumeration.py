@@ -53,7 +53,8 @@ class Enumeration(Backend):
                 "infimum is not attained; use a positive threshold, or another backend with a width for an approximation."
             )
         kernel = problem.geometry.apply(np.eye(problem.n_samples))
-        h = box_minimisers(np.linalg.pinv(0.5 * (kernel + kernel.T), rcond=1e-12, hermitian=True), lows, highs)
+        inverse = np.asarray(np.linalg.pinv(0.5 * (kernel + kernel.T), rcond=1e-12, hermitian=True), dtype=np.float64)
+        h = box_minimisers(inverse, lows, highs)
         # the floating-point activation decides what a pattern really does: drop those whose cost would be misjudged
         features = problem.features(h)
         keep = values.any(axis=1) & (features == values).all(axis=1)
@@ -73,7 +74,7 @@ class Enumeration(Backend):
             if fresh.size == 0:
                 status = Status.SOLVED
                 break
-            if time.monotonic() - started > options.time_limit:
+            if active.size and time.monotonic() - started > options.time_limit:
                 status = Status.TIME_LIMIT
                 break
             active = np.concatenate([active, fresh])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..activation import Activation, Array
 from ..errors import InputError
@@ -36,7 +37,7 @@ def check_activation(phi: Activation) -> None:
         y = np.asarray(phi.value(t), dtype=np.float64)
     tiny = 1e-9 * (1e-3 + np.abs(y))
 
-    def refuse(bad: Array, what: str) -> None:
+    def refuse(bad: NDArray[np.bool_], what: str) -> None:
         if bad.any():
             raise InputError(f"activation {phi.name!r} breaks its promise: {what} at t = {float(t[bad][0]):.9g}.")
 

@@ -245,8 +245,8 @@ class Symbolic(Activation):
         for table, tail_range in zip(self._tables, (self._tables[0].low_tail, self._tables[1].high_tail)):
             end = table.left if tail_range is table.low_tail else table.right
             size = max(abs(tail_range[0]), abs(tail_range[1])) / abs(end) if end else math.inf
-            steep = max(abs(tail_range[2]), abs(tail_range[3]))
-            best = max(best, min(size, max(best, steep)) * (1 + 2.0**-40))
+            outer = max(abs(tail_range[2]), abs(tail_range[3]))
+            best = max(best, min(size, max(best, outer)) * (1 + 2.0**-40))
         return best
 
     @property

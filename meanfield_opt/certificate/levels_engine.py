@@ -20,15 +20,15 @@ def box_minimisers(inverse: Array, lows: Array, highs: Array) -> Array:
     size = float(np.linalg.norm(inverse, 2))
     h = np.clip(0.0, lows, highs)
     ahead, previous, inertia = h, h, np.ones((h.shape[0], 1))
-    for _ in range(4000):
+    for _ in range(1500):
         h = np.clip(ahead - ahead @ inverse / size, lows, highs)
         turned = np.einsum("np,np->n", ahead - h, h - previous) > 0
         following = np.where(turned[:, None], 1.0, 0.5 * (1.0 + np.sqrt(1.0 + 4.0 * np.square(inertia))))
         ahead = h + np.where(turned[:, None], 0.0, (inertia - 1.0) / following) * (h - previous)
-        if np.abs(h - previous).max() < 1e-15 and not turned.any():
+        if np.abs(h - previous).max() < 1e-14:
             break
         previous, inertia = h, following
-    return h
+    return np.asarray(h)
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class LevelsEngine(ProofEngine):
     def prove(self, question: Question, limits: Limits) -> Outcome:
         problem = question.problem
         kernel = problem.geometry.apply(np.eye(problem.n_samples))
-        inverse = np.linalg.pinv(0.5 * (kernel + kernel.T), rcond=1e-12, hermitian=True)
+        inverse = np.asarray(np.linalg.pinv(0.5 * (kernel + kernel.T), rcond=1e-12, hermitian=True), dtype=np.float64)
         _, lows, highs = levels.patterns(problem)
         y = box_minimisers(inverse, lows, highs) @ inverse
         bound = levels.supremum(problem, np.asarray(question.dual, dtype=np.float64), y)

@@ -46,10 +46,11 @@ class OutputBias(Loss):
     def _slopes(self, outputs: Array, targets: Array) -> Array:
         """Slopes of the base loss; of a nonsmooth one those of its Moreau envelope (step ENVELOPE), which are elements
         of the subdifferential next to F, so that their row sums vary continuously with the bias."""
-        if math.isfinite(self.base.curvature()) or not isinstance(self.base, Proximal):
-            return np.asarray(self.base.gradient(outputs, targets))
-        rough = (self.base.proximal(outputs, targets, ENVELOPE) - outputs) / ENVELOPE
-        return -self.base.project_dual(rough, targets)  # the division has amplified rounding
+        base: Loss = self.base
+        if math.isfinite(base.curvature()) or not isinstance(base, Proximal):
+            return np.asarray(base.gradient(outputs, targets))
+        rough = (base.proximal(outputs, targets, ENVELOPE) - outputs) / ENVELOPE
+        return np.asarray(-self.base.project_dual(rough, targets))  # the division has amplified rounding
 
     def bias(self, outputs: Array, targets: Array) -> Array:
         """The best b (d_Y,)."""

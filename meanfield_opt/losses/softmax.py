@@ -58,7 +58,7 @@ class Softmax(SummedLoss):
         size = np.maximum(off.max(axis=0, initial=0.0), 2.0**-900)
         grid = np.exp2(np.ceil(np.log2(size)) - 44)  # 2^8 classes of up to 2^45 steps still sum exactly
         off = np.floor(off / grid) * grid
-        return np.where(hot, off.sum(axis=0), -off)
+        return np.asarray(np.where(hot, off.sum(axis=0), -off))
 
     def scale_limit(self, dual: Array, targets: Array) -> float:
         largest = float(np.max(np.where(targets > 0, dual, 0.0), initial=0.0))
