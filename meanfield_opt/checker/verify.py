@@ -15,7 +15,7 @@ from ..errors import CertificateError, MeanFieldError
 from ..measure import Measure
 from ..plugins import Registry
 from ..problem import MeanFieldProblem, TwoLayerProblem
-from . import envelope, input_view, levels, output_view
+from . import envelope, input_view, levels, output_view, shor
 from .bounds import lower_from_proof, network_energy_upper
 from .codec import decode_float, expect_keys
 from .compact import decode_dual
@@ -38,6 +38,7 @@ REPLAYS: dict[str, Replay] = {
     "levels": levels.replay,
     "norm": lambda problem, dual, claimed, artefact: norm_sigma(problem, dual),
     "hypercube": replay_hypercube,
+    "shor": shor.replay,
     "copositive": replay_lift,
     "exchange": replay_exchange,
 }
