@@ -123,7 +123,7 @@ def measure(name: str, make: Callable[[], TwoLayerProblem], wanted: float, limit
     certificate = mfo.certify(problem, solution, time_limit=limit, target=min(1e-7, 0.1 * wanted), refute=np.inf)
     alone = certificate.relative_gap
     if alone > wanted and problem.width is None:  # the solver's search had missed a neuron: feed proofs back to it
-        solution, certificate = mfo.prove(problem, gap=wanted, time_limit=limit, start=solution.measure)
+        solution, certificate = mfo.close_gap(problem, gap=wanted, time_limit=limit)
     certified = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "c.json"

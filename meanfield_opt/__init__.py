@@ -5,7 +5,7 @@ from .activation import Activation
 from .activations.check import check_activation
 from .activations.user import activation_from
 from .backend import Backend, SolveOptions, backends, solve
-from .certificate import Certificate, certify, prove
+from .certificate import Certificate, certify, close_gap
 from .checker.verify import VerifiedBound, verify
 from .errors import CertificateError, InputError, MeanFieldError, RefusalError, SolveError, UnknownNameError
 from .geometry import DenseGeometry, DiagonalPlusLowRank, FactorGeometry, Geometry
@@ -52,6 +52,7 @@ __all__ = [
     "backends",
     "certify",
     "check_activation",
+    "close_gap",
     "compare",
     "copositive",
     "errors",
@@ -62,7 +63,6 @@ __all__ = [
     "patterns",
     "phase_diagram",
     "problems",
-    "prove",
     "register_activation",
     "register_loss",
     "scan",

@@ -1,8 +1,8 @@
 """Certificates: rigorous two-sided bounds on the optimum of a problem, as artefacts that others can check."""
 
 from .certify import CERTIFIERS, Certificate, certify
+from .close_gap import close_gap
 from .engine import ENGINES, Limits, Outcome, ProofEngine, Question, SupremumProof
-from .refine import prove
 
 __all__ = [
     "CERTIFIERS",
@@ -14,5 +14,5 @@ __all__ = [
     "Question",
     "SupremumProof",
     "certify",
-    "prove",
+    "close_gap",
 ]

@@ -150,8 +150,8 @@ def test_column_generation_starts_from_the_neuron() -> None:
     assert solution.energy >= certificate.lower_bound
 
 
-def test_prove_closes_the_gap() -> None:
-    solution, certificate = mfo.prove(task(), gap=1e-5, time_limit=60.0)
+def test_close_gap_closes_it() -> None:
+    solution, certificate = mfo.close_gap(task(), gap=1e-5, time_limit=60.0)
     assert certificate.verdict == "proved"
     assert certificate.relative_gap <= 1e-5
     assert certificate.lower_bound <= solution.energy * (1 + 1e-12)
