@@ -1,4 +1,6 @@
-"""The named problem families (built-in ones as functions; any registered one through ``family``)."""
+"""The named problem families: built-in ones as functions, those of plug-ins by attribute or through ``family``."""
+
+from typing import Any
 
 from meanfield_problems import (
     dataset,
@@ -28,3 +30,10 @@ __all__ = [
     "stability_program",
     "standard_quadratic_program",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """A plug-in's family."""
+    if name in FAMILIES.names():
+        return FAMILIES.get(name)
+    raise AttributeError(f"there is no problem family {name!r}; known: {', '.join(FAMILIES.names())}.")
