@@ -170,17 +170,16 @@ def check_partition(tree: Tree, test: LeafTest) -> bool:
     roots = 2**r
     signs = 1.0 - 2.0 * ((np.arange(roots)[:, None] >> np.arange(r)) & 1)
     start = test.initial()
-    stack = [
+    stack = _pieces(
         Block(
             0,
-            np.array([k]),
-            signs[k][None, :, None] * np.eye(r)[None],
-            start[None].copy(),
-            np.zeros(n_rows, np.int64),
-            np.arange(n_rows),
+            np.arange(roots),
+            signs[:, :, None] * np.eye(r),
+            np.repeat(start[None], roots, axis=0),
+            np.repeat(np.arange(roots), n_rows),
+            np.tile(np.arange(n_rows), roots),
         )
-        for k in range(roots)
-    ]
+    )
     while stack:
         block = stack.pop()
         summed, undecided, values = test.split(block)

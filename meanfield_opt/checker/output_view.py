@@ -34,7 +34,6 @@ from .cones import (
     LeafTest,
     check_partition,
     decode_tree,
-    dot_in_order,
     generator_error,
     segment_sum,
 )
@@ -136,21 +135,30 @@ class OutputTest(LeafTest):
         return np.zeros((n, n))
 
     def split(self, block: Block) -> tuple[Array, NDArray[np.bool_], Array]:
-        cones = block.cones[block.node]
-        x = dot_in_order(self.form.first[block.row][:, None, :], cones)
-        y = dot_in_order(self.form.second[block.row][:, None, :], cones)
-        near = (NEAR * self.form.size[block.row])[:, None]
-        off = (x <= near).all(axis=1) & (y <= near).all(axis=1)
-        one = ~off & (x >= -near).all(axis=1) & (x - y >= -near).all(axis=1)
-        two = ~off & ~one & (y >= -near).all(axis=1) & (y - x >= -near).all(axis=1)
+        # column by column: short last axes are slow, and these are the innermost loops of the checker
+        n, near = block.cones.shape[1], NEAR * self.form.size[block.row]
+        one_rows = [self.form.first[:, k][block.row] for k in range(n)]
+        two_rows = [self.form.second[:, k][block.row] for k in range(n)]
+        values = np.empty((n, block.row.size))
+        off, one, two = (np.ones(block.row.size, np.bool_) for _ in range(3))
+        for i in range(n):
+            x = y = np.zeros(1)
+            for k in range(n):
+                v = block.cones[:, i, k][block.node]
+                x, y = (one_rows[k] * v, two_rows[k] * v) if k == 0 else (x + one_rows[k] * v, y + two_rows[k] * v)
+            off &= (x <= near) & (y <= near)
+            one &= (x >= -near) & (x - y >= -near)
+            two &= (y >= -near) & (y - x >= -near)
+            values[i] = np.maximum(np.maximum(x, y), 0.0)
+        one &= ~off
+        two &= ~(off | one)
         summed = block.summed.copy()
         for rows, mask in ((self.form.first, one), (self.form.second, two)):
             if mask.any():
                 a = rows[block.row[mask]]
                 summed += segment_sum(a[:, :, None] * a[:, None, :], block.node[mask], block.position.size)
         undecided = np.asarray(~(off | one | two))
-        chord = np.maximum(np.maximum(x[undecided], y[undecided]), 0.0)
-        return summed, undecided, chord
+        return summed, undecided, np.ascontiguousarray(values[:, undecided].T)
 
     def matrices(self, cones: Array, summed: Array, node: Ints, row: Ints, values: Array) -> Array:
         n, d = cones.shape[0], self.form.outputs

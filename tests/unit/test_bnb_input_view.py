@@ -12,7 +12,11 @@ from numpy.typing import NDArray
 
 import meanfield_opt as mfo
 from meanfield_opt.certificate import ENGINES, Limits, Outcome, Question
+from meanfield_opt.certificate.bnb.driver import search
+from meanfield_opt.certificate.bnb.input_view import InputView
+from meanfield_opt.certificate.bnb.kernels import depths
 from meanfield_opt.checker import cones
+from meanfield_opt.checker.input_view import input_form, input_sigma
 from meanfield_opt.checker.verify import REPLAYS
 
 Array = NDArray[np.float64]
@@ -201,3 +205,29 @@ def test_refusals_say_why() -> None:
         (problem_of(np.ones((4, 11)), np.eye(2, 4)), "too many"),
     ):
         assert word in str(engine.refusal(Question(problem, dual)))
+
+
+class _TooLow(InputView):
+    """A start that badly underestimates the supremum, so that the search must raise its levels as it goes."""
+
+    def start(self) -> tuple[float, Array]:
+        best, point = InputView.start(self)
+        return 1e-6 * best, point
+
+
+def test_levels_that_rise_during_a_stage_still_give_a_valid_bound() -> None:
+    """The bound must hold for the level at which every leaf passed, whenever the incumbent was replaced."""
+    rng = np.random.default_rng(8)
+    a, dual = rng.standard_normal((20, 3)), rng.standard_normal((2, 20))
+    problem = problem_of(a, dual)
+    form = input_form(problem, dual)
+    assert form is not None
+    honest = prove(problem, dual, target=1e-6)
+    found = search(_TooLow(form, "x"), Limits(seconds=20.0, target=1e-6))
+    assert found.partition is not None
+    assert honest.proof is not None
+    depth = depths(found.partition.ops)
+    sigma = input_sigma(problem, form, found.partition.level, int(depth.max()) + 1)
+    assert sigma == pytest.approx(honest.proof.bound, rel=3e-6)
+    artefact = {"level": found.partition.level.hex(), **cones.encode_tree(3, found.partition.ops, depth)}
+    assert REPLAYS["input_view"](problem, dual, sigma, artefact) == sigma
