@@ -86,6 +86,22 @@ def test_measure_energy_is_weight_energy_at_least_norm(bias: str, activation: st
         assert problem.costs(1, [silent, measures[1]])[0] == np.inf
 
 
+def test_one_sided_networks_beat_four_biased_layers() -> None:
+    """Found by training: with a bias in every layer one sign of each label nearly suffices in the early layers."""
+    problem = deep_hypercube(2, 4, bias="regularised")
+    assert problem.known is not None
+    assert problem.known.provenance == "refuted"
+    v = problem.targets
+    atoms = np.vstack([0.5 * (1 + v), 0.5 * (1 - v)])
+    masses = [(1.0584, 8.4e-05), (1.34445, 1.0e-07), (1.51122, 0.19642), (1.50446, 0.7909)]
+    measures = [Measure(atoms, np.repeat(pair, 2)) for pair in masses]
+    weights = problem.weights(measures)
+    assert problem.weight_energy(weights) == pytest.approx(0.15305407, abs=1e-7)
+    assert problem.weight_energy(weights) < problem.known.energy * (1 - 0.002)
+    for rho in problem.measures(weights):
+        assert parallelism_score(problem.kernel(rho), problem.targets) == pytest.approx(1.0, abs=1e-6)
+
+
 def test_layers_are_optimal_given_the_others_and_perturbed_ones_are_not() -> None:
     for bias in ("none", "regularised"):
         problem = deep_hypercube(2, 2, bias=bias)
