@@ -4,7 +4,7 @@ A proof is a JSON value {"kind": ..., ...}. ``replay(M, proof)`` raises Certific
 copositive, and returns whether it also shows strict copositivity. Kinds:
 
 nonnegative  every entry is >= 0.
-psd          M is positive semidefinite.
+psd          M is positive semidefinite; {"direction": y} with M y > 0, if given, shows strict copositivity.
 spn          q M - N is positive semidefinite with N >= 0 entrywise: {"multiplier": q, "nonnegative": {"i,j": value}}.
 split        entries between the blocks are >= 0 and every block is copositive: {"blocks": [[indices, proof], ...]}.
 scale        diag(d) M diag(d) is copositive, d > 0 rational: {"d": [...], "proof": ...}.
@@ -86,6 +86,12 @@ def _psd(matrix: Rows, proof: Proof) -> bool:
     rank = psd_rank(matrix)
     if rank is None:
         raise CertificateError("the matrix is not positive semidefinite.")
+    if rank < len(matrix) and proof.get("direction") is not None:
+        # a zero x >= 0 of a semidefinite M has M x = 0, hence (M y)^T x = 0: impossible for M y > 0
+        y = [rational(v) for v in proof["direction"]]
+        if len(y) != len(matrix) or any(sum(m * v for m, v in zip(row, y)) <= 0 for row in matrix):
+            raise CertificateError("the direction of a semidefinite proof does not show strictness.")
+        return True
     return rank == len(matrix)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import time
@@ -17,6 +16,7 @@ from ..checker.stable_set import SearchLimit, larger_clique, stable_form
 from ..errors import InputError
 from .answer import Answer, Copositive, NotCopositive, ProofTree, Undecided
 from .coherent import prove_by_classes
+from .kernel import singular_psd
 from .matrix import ExactMatrix, exact_matrix
 from .reduce import good_scaling, negative_blocks, principal
 from .search import find_witness
@@ -165,8 +165,7 @@ def _prove(matrix: Rows, deadline: float, seed: int) -> Decision:
     if finite and n > 2 and np.linalg.eigvalsh(floats)[0] > -1e-9:
         rank = psd_rank(matrix)
         if rank is not None:
-            strict, zero = (True, None) if rank == n else _zero_by_tree(matrix, deadline)
-            return {"kind": "psd"}, strict, zero
+            return ({"kind": "psd"}, True, None) if rank == n else singular_psd(matrix, floats)
     search = TreeSearch(matrix, max_nodes=max(50, min(FIRST_NODES, FIRST_WORK // (n * n))), deadline=deadline)
     try:
         return _tree_decision(search.run(), search)
@@ -248,13 +247,6 @@ def _has_leaf(steps: list[Any]) -> bool:
 
 def _first_zero(search: TreeSearch) -> tuple[Fraction, ...] | None:
     return tuple(_primitive(_unit(len(search.matrix), search.zeros[0]))) if search.zeros else None
-
-
-def _zero_by_tree(matrix: Rows, deadline: float) -> tuple[bool | None, tuple[Fraction, ...] | None]:
-    search = TreeSearch(matrix, max_nodes=300, deadline=deadline)
-    with contextlib.suppress(LimitReached):
-        search.run()
-    return (False, _first_zero(search)) if search.zeros else (None, None)
 
 
 def _unit(n: int, values: Any) -> list[Fraction]:

@@ -294,6 +294,21 @@ def test_a_changed_proof_never_proves_a_false_claim() -> None:
     assert rejected > 200
 
 
+def test_strictness_of_singular_semidefinite_matrices() -> None:
+    rng = np.random.default_rng(0)
+    seen = set()
+    for _ in range(60):
+        n = int(rng.integers(3, 10))
+        b = rng.integers(-2, 4, (n, int(rng.integers(1, n))))
+        answer = mfo.copositive.check((b @ b.T).tolist())
+        answer.replay()
+        seen.add(name_of(answer))
+        if isinstance(answer, mfo.copositive.Copositive) and answer.proof.artefact.get("direction"):
+            with pytest.raises(mfo.CertificateError):
+                replay(answer.matrix.entries, {"kind": "psd", "direction": [0] * n})
+    assert seen == {"strict", "boundary"}
+
+
 def test_semidefiniteness_is_exact_at_every_size() -> None:
     rng = np.random.default_rng(5)
     for n, r in ((3, 2), (20, 20), (60, 40), (60, 60)):
