@@ -157,6 +157,7 @@ def test_random_matrices_against_principal_minors() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3000)
 def test_many_random_matrices_against_principal_minors() -> None:
     _compare(2, 10_000, (5, 13))
 
