@@ -140,7 +140,7 @@ def read_document(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(body, dict) or body.get("format") != FORMAT:
         raise CertificateError(f"{path.name} is not a meanfield-opt certificate.")
-    if body.get("version") != VERSION:
+    if type(body.get("version")) is not int or body["version"] != VERSION:
         raise CertificateError(f"certificate version {body.get('version')!r} is unknown; this checker reads {VERSION}.")
     claimed = body.pop("digest", None)
     try:
