@@ -155,3 +155,14 @@ def test_certify_and_verify_catch_a_lying_plug_in(lie: str) -> None:
 def test_the_core_does_not_import_sympy() -> None:
     code = "import sys, meanfield_opt as m; m.activation('tanh'); m.loss('huber'); assert 'sympy' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.slow
+def test_the_example_of_the_documentation_ends_proved(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "activations.md").read_text()
+    code = text.split("```python\n")[1].split("```")[0]
+    assert len([line for line in code.splitlines() if line.strip()]) <= 10
+    scope: dict[str, Any] = {}
+    exec(code, scope)
+    assert capsys.readouterr().out.startswith("proved")
+    assert scope["certificate"].relative_gap < 1e-3
