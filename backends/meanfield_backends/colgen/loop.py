@@ -224,9 +224,12 @@ def _rounded(
     schedule: tuple[float, ...]
     if gap > 0.5 and moved.count < 4 * settings.columns:
         moved = _with_random(problem, carrier, moved, 8 * settings.columns, rng)
-        schedule, steps = (0.1, 0.03, 3e-3, 3e-4), settings.slide_iterations
+        schedule, steps = (0.1, 0.03, 3e-3, 3e-4), settings.slide_iterations // 2
     else:
         schedule, steps = tuple(f * min(0.1, 0.1 * gap) for f in (1.0, 0.2, 0.04)), settings.slide_iterations // 2
+    # large data: a slide may cost about as much as the search
+    work = moved.count * problem.n_samples * (carrier.dimension + problem.n_outputs)
+    steps = min(steps, max(20, int(1e10 / work)))
     for eps in schedule:
         moved = slide(
             problem, carrier, moved, eps=eps, iterations=steps, tolerance=1e-9 * min(1.0, 10 * gap), watch=watch.over

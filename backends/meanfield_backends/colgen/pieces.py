@@ -62,9 +62,14 @@ class SmoothActivation:
             assert after.left is not None
             change = float(after.slope - before.slope)
             x = h - float(after.left)
-            root = np.sqrt(np.square(x) + self.eps * self.eps)
+            root = np.square(x)
+            root += self.eps * self.eps
+            np.sqrt(root, out=root)
             value += (0.5 * change) * (x + root)
-            slope += (0.5 * change) * (1.0 + x / root)
+            x /= root
+            x += 1.0
+            x *= 0.5 * change
+            slope += x
         return value, slope
 
     def three(self, h: Array) -> tuple[Array, Array, Array]:

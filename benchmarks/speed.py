@@ -1,0 +1,212 @@
+"""Speed of the default backend, and of others on the same problems in the same run.
+
+    python benchmarks/speed.py hypercube | teacher | digits | scaling | path      [--out benchmarks/results]
+
+Each part prints its rows and writes speed_<part>.json with versions and machine. Times are given twice: seconds on the clock, and seconds
+of processor time, which a busy machine distorts less. "gap" is the sampled one, an estimate; "certified" is proved.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import resource
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import meanfield_opt as mfo
+
+Row = dict[str, Any]
+
+
+def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
+    """Result, seconds on the clock, seconds of processor time."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    out = work()
+    return out, time.perf_counter() - wall, time.process_time() - cpu
+
+
+def ours(problem: mfo.TwoLayerProblem, name: str, **options: Any) -> tuple[mfo.Solution, Row]:
+    solution, wall, cpu = timed(lambda: mfo.solve(problem, **options))
+    row = {
+        "solver": name,
+        "seconds": wall,
+        "cpu_seconds": cpu,
+        "energy": solution.energy,
+        "atoms": solution.measure.n_atoms,
+        "status": solution.status.name,
+        "gap": solution.stats.get("sampled_gap"),
+    }
+    if "history" in solution.stats:
+        row["history"] = [[round(t, 3), e, (e - low) / e, n] for t, e, low, n in solution.stats["history"]]
+    return solution, row
+
+
+def network(problem: mfo.TwoLayerProblem, units: int, seed: int, steps: int = 3000) -> float:
+    """The energy of a network trained by L-BFGS (SciPy) from a random start."""
+    from scipy import optimize
+
+    rng = np.random.default_rng(seed)
+    r, d = problem.geometry.n_parameters, problem.n_outputs
+    shape = (units, r + d)
+
+    def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        theta, v = flat.reshape(shape)[:, :r], flat.reshape(shape)[:, r:]
+        h = problem.geometry.preactivation(theta)
+        phi = problem.features(h)
+        out = v.T @ phi
+        back = problem.loss.gradient(out, problem.targets)
+        slope = problem.activation.derivative(h) * (v @ back)
+        grad = np.hstack(
+            [problem.geometry.pullback(slope) + 2 * problem.lambda1 * theta, phi @ back.T + 2 * problem.lambda2 * v]
+        )
+        value = problem.loss.value(out, problem.targets)
+        value += problem.lambda1 * float(np.vdot(theta, theta)) + problem.lambda2 * float(np.vdot(v, v))
+        return value, grad.ravel()
+
+    start = rng.standard_normal(shape) / np.sqrt(r)
+    done = optimize.minimize(
+        objective, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": steps, "maxfun": 2 * steps}
+    )
+    return float(done.fun)
+
+
+def networks(problem: mfo.TwoLayerProblem, units: int, seeds: int) -> Row:
+    energies, wall, cpu = timed(lambda: [network(problem, units, seed) for seed in range(seeds)])
+    return {
+        "solver": f"L-BFGS, {units} units, best of {seeds} seeds",
+        "seconds": wall,
+        "cpu_seconds": cpu,
+        "energy": min(energies),
+        "median": float(np.median(energies)),
+    }
+
+
+def hypercube() -> Iterator[Row]:
+    """Whitened ReLU tasks with known optimum: full and reduced solve, the certificate, networks, a conic master."""
+    mfo.solve(mfo.problems.hypercube(2), symmetry=False)
+    for d in (3, 4, 5):
+        problem = mfo.problems.hypercube(d)
+        best = problem.known.energy  # type: ignore[union-attr]
+        for name, options in (("column generation", {"symmetry": False}), ("column generation by orbits", {})):
+            solution, row = ours(problem, name, tolerance=1e-8, **options)
+            certificate, wall, cpu = timed(lambda p=problem, s=solution: mfo.certify(p, s))
+            row.update(
+                certify_seconds=wall, certify_cpu=cpu, verdict=certificate.verdict, certified=certificate.relative_gap
+            )
+            yield {"task": d, **row, "error": (row["energy"] - best) / best}
+        yield {
+            "task": d,
+            **(row := networks(problem, 4 * problem.n_samples, 3)),
+            "error": (row["energy"] - best) / best,
+        }
+        value, wall, cpu = timed(lambda p=problem: conic_master(p, 500))
+        yield {"task": d, "solver": "cvxpy + Clarabel, true + 500 random atoms", "seconds": wall, "cpu_seconds": cpu,
+                     "energy": value, "error": (value - best) / best}  # fmt: skip
+
+
+def conic_master(problem: mfo.TwoLayerProblem, atoms: int) -> float:
+    """The group lasso on the known and random atoms as a conic program."""
+    import cvxpy
+
+    known = problem.known.measure().atoms  # type: ignore[union-attr, misc]
+    h = np.vstack([known, np.random.default_rng(0).standard_normal((atoms, problem.n_samples))])
+    phi = problem.features(h)
+    weights = 2 * np.sqrt(problem.lambda1 * problem.lambda2 * problem.geometry.cost(h))
+    v = cvxpy.Variable((problem.n_outputs, h.shape[0]))
+    objective = cvxpy.sum_squares(v @ phi - problem.targets) + cvxpy.norm(v, axis=0) @ weights
+    return float(cvxpy.Problem(cvxpy.Minimize(objective)).solve(solver=cvxpy.CLARABEL))
+
+
+def teacher_problem(penalty: float, samples: int = 200, inputs: int = 10, outputs: int = 3) -> mfo.TwoLayerProblem:
+    """Inputs N(0,1), 5 hidden ReLU units, labels = sign(output - median), default_rng(0)."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((samples, inputs))
+    w, b, v = rng.standard_normal((5, inputs)), rng.standard_normal(5), rng.standard_normal((outputs, 5))
+    f = np.maximum(x @ w.T + b, 0) @ v.T
+    return mfo.problems.dataset(x, np.where(f > np.median(f, axis=0), 1.0, -1.0), lambda1=penalty, lambda2=penalty)
+
+
+def teacher(limit: float = 60.0) -> Iterator[Row]:
+    """Random teacher d_X = 10, P = 200, d_Y = 3."""
+    for penalty in (5.0, 0.1):
+        problem = teacher_problem(penalty)
+        yield {"lambda": penalty, **ours(problem, "column generation", time_limit=limit, tolerance=1e-5)[1]}
+        yield {"lambda": penalty, **networks(problem, 512, 10 if limit >= 60 else 2)}
+
+
+def digits(limit: float = 300.0) -> Iterator[Row]:
+    """All 1797 digits in 64 dimensions."""
+    for labels in (("parity", "magnitude"), ("onehot",)):
+        problem = mfo.problems.digits(labels=labels, samples=None, lambda1=1.0, lambda2=1.0)
+        yield {"labels": labels, **ours(problem, "column generation", time_limit=limit, tolerance=1e-3)[1]}
+
+
+def scaling() -> Iterator[Row]:
+    """One search (16 starts, 10 ascent steps) and ten slide steps on 64 atoms, d_X = 50: processor time and peak memory against P."""
+    from meanfield_backends.colgen.carrier import ThetaCarrier
+    from meanfield_backends.colgen.search import search
+    from meanfield_backends.colgen.slide import Particles, slide
+
+    seen: list[tuple[int, float]] = []
+    for samples in (1250, 2500, 5000, 10_000, 20_000):
+        problem = teacher_problem(20.0, samples, 50, 3)
+        carrier, rng = ThetaCarrier(problem.geometry), np.random.default_rng(0)
+        particles = Particles(rng.standard_normal((64, 51)), rng.standard_normal((3, 64)), np.ones(64))
+        dual = problem.dual_point(mfo.Measure.zero(samples))
+
+        def work(problem=problem, carrier=carrier, particles=particles, dual=dual, rng=rng) -> None:  # type: ignore[no-untyped-def]
+            search(problem, carrier, dual, particles.x[:8], rng, starts=16, iterations=10)
+            slide(problem, carrier, particles, eps=0.01, iterations=10)
+
+        _, wall, cpu = timed(work)
+        seen.append((samples, cpu))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        yield {"samples": samples, "seconds": wall, "cpu_seconds": cpu, "peak_gb": peak}
+    p, t = np.log(np.array(seen)).T
+    yield {"exponent": float(np.polyfit(p, t, 1)[0])}
+
+
+def path() -> Iterator[Row]:
+    """Ten penalties, warm-started, against one solve at the last and ten from scratch."""
+    problem = teacher_problem(1.0, 100, 1, 2)
+    penalties = list(np.geomspace(4.0, 0.4, 10))
+    warm, wall, cpu = timed(lambda: mfo.path(problem, penalties, tolerance=1e-4))
+    yield {"solver": "path of 10", "seconds": wall, "cpu_seconds": cpu, "energy": warm[-1].energy}
+    cold, wall, cpu = timed(lambda: [mfo.solve(problem.with_penalties(x, x), tolerance=1e-4) for x in penalties])
+    yield {"solver": "10 solves from scratch", "seconds": wall, "cpu_seconds": cpu, "energy": cold[-1].energy}
+    one, wall, cpu = timed(lambda: mfo.solve(problem.with_penalties(penalties[-1], penalties[-1]), tolerance=1e-4))
+    yield {"solver": "last penalty alone", "seconds": wall, "cpu_seconds": cpu, "energy": one.energy}
+
+
+def run(name: str, rows: Iterator[Row], folder: Path) -> None:
+    """Write each row as it comes, with versions and machine: a part that is cut short keeps what it has measured."""
+    versions = {p: importlib.metadata.version(p) for p in ("meanfield-opt", "numpy", "scipy", "cvxpy", "clarabel")}
+    machine = {"system": platform.platform(), "cores": os.cpu_count(), "threads": os.environ.get("OMP_NUM_THREADS")}
+    folder.mkdir(parents=True, exist_ok=True)
+    done: list[Row] = []
+    for row in rows:
+        print({k: v for k, v in row.items() if k != "history"}, flush=True)
+        done.append(row)
+        report = {"part": name, "versions": versions, "machine": machine, "load": os.getloadavg()[0], "rows": done}
+        (folder / f"speed_{name}.json").write_text(json.dumps(report, indent=1) + "\n")
+
+
+PARTS: dict[str, Callable[..., Iterator[Row]]] = {
+    "hypercube": hypercube, "teacher": teacher, "digits": digits, "scaling": scaling, "path": path,
+}  # fmt: skip
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", choices=sorted(PARTS))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--limit", type=float, help="seconds a solve, where the part has a limit")
+    given = parser.parse_args()
+    run(given.part, PARTS[given.part](**({"limit": given.limit} if given.limit else {})), given.out)
