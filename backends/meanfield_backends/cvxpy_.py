@@ -154,23 +154,35 @@ def model(cvxpy: Any, program: ConicProgram) -> tuple[Any, Any, list[Any]]:
     x = cvxpy.Variable(program.c.size)
     constraints = []
     rows_of = program.a.tocsr()
-    for kind, rows, size in program.cones.blocks():
+    for kind, rows, size in grouped(program):
         s = program.b[rows] - rows_of[rows] @ x
         if kind == "zero":
             constraints.append(s == 0)
         elif kind == "nonnegative":
             constraints.append(s >= 0)
         elif kind == "second_order":
-            constraints.append(cvxpy.SOC(s[0], s[1:]))
+            columns = cvxpy.reshape(s, (size, (rows.stop - rows.start) // size), order="F")
+            constraints.append(cvxpy.SOC(columns[0, :], columns[1:, :], axis=0))
         else:
             constraints.append(cvxpy.reshape(unpacking(size) @ s, (size, size), order="F") >> 0)
     return cvxpy.Problem(cvxpy.Minimize(program.c @ x + program.offset), constraints), x, constraints
 
 
+def grouped(program: ConicProgram) -> list[tuple[str, slice, int]]:
+    """The blocks, runs of second-order cones of one length taken together: cvxpy holds them as one constraint."""
+    out: list[tuple[str, slice, int]] = []
+    for kind, rows, size in program.cones.blocks():
+        if kind == "second_order" and out and out[-1][0] == kind and out[-1][2] == size:
+            out[-1] = (kind, slice(out[-1][1].start, rows.stop), size)
+        else:
+            out.append((kind, rows, size))
+    return out
+
+
 def _multipliers(program: ConicProgram, constraints: list[Any]) -> Array | None:
     """y in the project's signs: the Lagrangian is c . x - y . s."""
     y = np.zeros(program.b.size)
-    for (kind, rows, _), constraint in zip(program.cones.blocks(), constraints):
+    for (kind, rows, size), constraint in zip(grouped(program), constraints):
         value = constraint.dual_value
         if value is None:
             return None
@@ -179,7 +191,8 @@ def _multipliers(program: ConicProgram, constraints: list[Any]) -> Array | None:
         elif kind == "nonnegative":
             y[rows] = np.ravel(value)
         elif kind == "second_order":
-            y[rows] = np.concatenate([np.ravel(value[0]), np.ravel(value[1])])
+            bound = np.reshape(value[0], (1, -1))
+            y[rows] = np.vstack([bound, np.reshape(value[1], (size - 1, bound.size))]).ravel(order="F")
         else:
             y[rows] = svec(0.5 * (value + value.T))
     return y
