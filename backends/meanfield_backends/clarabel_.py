@@ -36,12 +36,14 @@ STATUSES = {
 
 @dataclass(frozen=True)
 class ClarabelOptions:
-    """Names as in Clarabel's settings."""
+    """Names as in Clarabel's settings, and objective_scale: the objective is handed over times this factor, because small
+    objectives end early (order-32 lifts: relative error 3e-6 at 1, 3e-8 at 100, same tolerance, Clarabel 0.11.1)."""
 
     direct_solve_method: str = "qdldl"
     presolve_enable: bool = True
     chordal_decomposition_enable: bool = True
     max_step_fraction: float = 0.99
+    objective_scale: float = 100.0
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,9 @@ class ClarabelSolver(ConicSolver):
             settings.max_iter = limits.max_iterations
         n = program.c.size
         with recorded_warnings() as record:
-            solver = clarabel.DefaultSolver(sparse.csc_matrix((n, n)), program.c, a, b, cones, settings)
+            solver = clarabel.DefaultSolver(
+                sparse.csc_matrix((n, n)), options.objective_scale * program.c, a, b, cones, settings
+            )
             setup = time.perf_counter() - begin
             result = solver.solve()
         word = str(result.status)
@@ -84,7 +88,7 @@ class ClarabelSolver(ConicSolver):
         x, z = np.array(result.x), np.array(result.z)
         found = status not in (Status.INFEASIBLE, Status.UNBOUNDED, Status.FAILED)
         y = np.empty_like(z)
-        y[order] = z
+        y[order] = z / options.objective_scale
         seconds = time.perf_counter() - begin - setup
         return ConicAnswer(
             status,

@@ -43,6 +43,9 @@ STATUSES = {
     None: Status.FAILED,
 }
 
+#: the objective is handed over times this factor: small objectives end early in Clarabel (see clarabel_.py)
+OBJECTIVE_SCALE = 100.0
+
 #: how each solver spells tolerance, time limit and iteration limit; only these may be named
 SETTINGS: dict[str, tuple[tuple[str, ...], str | None, str]] = {
     "CLARABEL": (("tol_gap_abs", "tol_gap_rel", "tol_feas"), "time_limit", "max_iter"),
@@ -165,7 +168,11 @@ def model(cvxpy: Any, program: ConicProgram) -> tuple[Any, Any, list[Any]]:
             constraints.append(cvxpy.SOC(columns[0, :], columns[1:, :], axis=0))
         else:
             constraints.append(cvxpy.reshape(unpacking(size) @ s, (size, size), order="F") >> 0)
-    return cvxpy.Problem(cvxpy.Minimize(program.c @ x + program.offset), constraints), x, constraints
+    return (
+        cvxpy.Problem(cvxpy.Minimize(OBJECTIVE_SCALE * (program.c @ x + program.offset)), constraints),
+        x,
+        constraints,
+    )
 
 
 def grouped(program: ConicProgram) -> list[tuple[str, slice, int]]:
@@ -195,7 +202,7 @@ def _multipliers(program: ConicProgram, constraints: list[Any]) -> Array | None:
             y[rows] = np.vstack([bound, np.reshape(value[1], (size - 1, bound.size))]).ravel(order="F")
         else:
             y[rows] = svec(0.5 * (value + value.T))
-    return y
+    return y / OBJECTIVE_SCALE
 
 
 def expression_step(
