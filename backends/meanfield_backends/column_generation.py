@@ -22,6 +22,7 @@ from . import exchange, orbit
 from .colgen.carrier import choose_carrier
 from .colgen.loop import Settings, State, run
 from .colgen.search import search
+from .kinds import MOST_KINDS, solve_kinds
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,9 @@ class ColumnGeneration(Backend):
             begin, kinds = time.perf_counter(), exchange.quotient(problem)
             if kinds is not None:
                 small, kind, root = kinds
-                return exchange.lifted(problem, self.solve(small, options), kind, root, begin)
+                few = root.size <= MOST_KINDS and problem.width is None
+                part = solve_kinds(small, options, self.name) if few else self.solve(small, options)
+                return exchange.lifted(problem, part, kind, root, begin)
         state, status, stats = run(problem, options, settings)
         dual = state.dual if state.best_dual is None else state.best_dual
         return Solution(problem, to_measure(problem, state), dual, status, self.name, stats)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checker.codec import encode_array, encode_float
+from ..checker.exchange import types_of
 from ..checker.lift import kernel_ball, left_slope, pack, reducible
 from ..errors import SolveError
 from ..geometry import FactorGeometry
@@ -30,7 +31,7 @@ from .engine import Limits, Outcome, ProofEngine, Question, SupremumProof
 Array = NDArray[np.float64]
 log = logging.getLogger(__name__)
 
-LARGEST_SAMPLES, MOST_CLASSES, LARGEST_POLISHED = 400, 300, 260
+LARGEST_SAMPLES, MOST_CLASSES, LARGEST_POLISHED = 128, 200, 96
 #: relative distance of Z^T Z from its class means up to which a dual point counts as nearly invariant
 NEARLY = 1e-4
 
@@ -38,7 +39,7 @@ _ALGEBRAS: weakref.WeakKeyDictionary[TwoLayerProblem, Configuration | None] = we
 
 
 def algebra_of(problem: TwoLayerProblem) -> Configuration | None:
-    """The coherent closure of (K_X, K_Y) if it is worth using: P <= 400, at most 300 classes and P^2 / 3."""
+    """The coherent closure of (K_X, K_Y) if it is worth using: P <= 128, at most 200 classes and P^2 / 3."""
     if problem not in _ALGEBRAS:
         from ..symmetry.relaxation import data_closure
 
@@ -87,6 +88,8 @@ class OrbitalEngine(ProofEngine):
             return f"the lift needs phi(t) = t for t >= 0 and s t for t <= 0; {problem.activation.name} is not of that form."
         if _deficient(problem):
             return "K_X does not have full rank; use the input view."
+        if types_of(problem, question.dual) is not None:
+            return "the samples are exchangeable; the engine 'exchange' proves the same at a smaller order."
         closure = algebra_of(problem)
         if closure is None:
             return "the data have too little symmetry, or too many samples, for the coherent closure to help."
@@ -99,7 +102,7 @@ class OrbitalEngine(ProofEngine):
     def predicted_seconds(self, question: Question) -> float:
         closure = algebra_of(question.problem)
         assert closure is not None
-        return float(0.1 + (closure.rank / 60) ** 3 + 30 * (question.problem.n_samples / 400) ** 3)
+        return float(0.1 + (closure.rank / 60) ** 3 + 20 * (question.problem.n_samples / 128) ** 3)
 
     def tightness(self, question: Question) -> int:
         return 1

@@ -9,6 +9,7 @@ import pytest
 
 import meanfield_opt as mfo
 from meanfield_backends.exchange import quotient
+from meanfield_backends.kinds import price
 from meanfield_opt.certificate.engine import Limits, Question
 from meanfield_opt.certificate.exchange_engine import ENGINE, average_over_types
 from meanfield_opt.checker.exchange import exchange_sigma, replay_exchange, types_of
@@ -109,3 +110,17 @@ def test_random_labels_are_solved_and_proved() -> None:
     assert certificate.verdict == "proved"
     assert certificate.relative_gap < 1e-7
     assert "exchangeable" in certificate.proof
+
+
+def test_exact_pricing_over_supports_beats_every_sample() -> None:
+    rng = np.random.default_rng(0)
+    root = rng.standard_normal((5, 5))
+    inverse = root @ root.T + np.eye(5)
+    dual = rng.standard_normal((2, 5))
+    supports = (np.arange(1, 32)[:, None] >> np.arange(5)) & 1 == 1
+    tables, ratios = price(inverse, supports, dual, 0.1)
+    assert (tables >= 0).all()
+    np.testing.assert_allclose(np.einsum("si,ij,sj->s", tables, inverse, tables), 1)
+    h = np.maximum(rng.standard_normal((100_000, 5)), 0)
+    sampled = ((dual @ h.T) ** 2).sum(axis=0) / (0.1 * np.einsum("si,ij,sj->s", h, inverse, h) + 1e-300)
+    assert sampled.max() <= ratios.max() * (1 + 1e-12)

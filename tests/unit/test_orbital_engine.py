@@ -60,7 +60,9 @@ def test_leaky_relu_hypercubes_are_proved_by_orbits() -> None:
 
 def test_refusals() -> None:
     rng = np.random.default_rng(0)
-    problem = mfo.problems.hypercube(3)
+    whitened = mfo.problems.hypercube(3)
+    assert "exchangeable" in str(ENGINE.refusal(Question(whitened, whitened.targets)))
+    problem = mfo.problems.hypercube(3, geometry="aligned", alignment=0.5)
     assert "invariant" in str(ENGINE.refusal(Question(problem, rng.standard_normal((3, 8)))))
     generic = mfo.TwoLayerProblem(
         RELU, SQUARED, mfo.DenseGeometry(np.eye(9) + np.ones((9, 9))), rng.standard_normal((2, 9)), 0.1, 0.1
