@@ -1,10 +1,9 @@
-"""Keeping atoms few: pruning, merging of near-parallel atoms, Caratheodory reduction."""
+"""Keeping atoms few: pruning, and merging of near-parallel atoms."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg
 
 from meanfield_opt.problem import TwoLayerProblem
 
@@ -57,35 +56,3 @@ def merge(problem: TwoLayerProblem, carrier: Carrier, particles: Particles, angl
         readouts.append(v)
         masses.append(float(particles.masses[group].sum()))
     return Particles(np.array(rows), np.array(readouts).T, np.array(masses))
-
-
-def caratheodory(features: Array, readouts: Array, masses: Array, cost: Array) -> Array:
-    """New masses (J,) with the same outputs and the same cost on a subset of atoms, readouts w_j per unit mass kept.
-
-    Outputs are sum_j m_j w_j phi_j^T, linear in m: any null vector of the columns w_j (x) phi_j moves mass freely, and
-    at an optimum leaves the energy as it is. Returns masses with zeros where atoms became unnecessary.
-    """
-    j = masses.size
-    w = np.divide(readouts, masses, out=np.zeros_like(readouts), where=masses > 0)
-    weight = np.einsum("kj,kj->j", w, w)
-    # Gram matrix of the columns w_j (x) phi_j, |w_j|^2 m_j and c_j m_j: all linear in m
-    gram = (w.T @ w) * (features @ features.T) + np.outer(weight, weight) + np.outer(cost, cost)
-    scale = np.sqrt(np.maximum(np.diag(gram), 1e-300))
-    m = masses.copy()
-    keep = np.flatnonzero(m > 0)
-    for _ in range(j):
-        if keep.size < 2:
-            break
-        g = gram[np.ix_(keep, keep)] / np.outer(scale[keep], scale[keep])
-        values, vectors = linalg.eigh(g, subset_by_index=(0, 0))
-        if values[0] > 1e-14 * keep.size:
-            break
-        direction = vectors[:, 0] / scale[keep]
-        if not (direction < 0).any():
-            direction = -direction
-        down = direction < 0
-        ratio = m[keep][down] / -direction[down]
-        m[keep] = np.maximum(m[keep] + float(ratio.min()) * direction, 0.0)
-        m[keep[np.flatnonzero(down)[int(ratio.argmin())]]] = 0.0
-        keep = np.flatnonzero(m > 0)
-    return m
