@@ -20,6 +20,7 @@ from ..errors import CertificateError
 from ..geometry import FactorGeometry
 from ..problem import TwoLayerProblem
 from ..rounding import down, gamma, sum_upper, up
+from .cone_algebra import segment_sum
 from .cones import (
     NEAR,
     SLACK,
@@ -28,7 +29,6 @@ from .cones import (
     check_partition,
     decode_tree,
     generator_error,
-    segment_sum,
 )
 from .document import decode_float
 

@@ -16,6 +16,7 @@ from meanfield_opt.certificate.bnb.driver import search
 from meanfield_opt.certificate.bnb.input_view import InputView
 from meanfield_opt.certificate.bnb.kernels import depths
 from meanfield_opt.checker import cones
+from meanfield_opt.checker.cone_algebra import copositive_up_to
 from meanfield_opt.checker.input_view import input_form, input_sigma
 from meanfield_opt.checker.verify import REPLAYS
 
@@ -160,7 +161,7 @@ def test_nan_never_passes_a_leaf() -> None:
     m = np.eye(3)[None].repeat(3, axis=0)
     m[1, 0, 1] = m[1, 1, 0] = np.nan
     m[2, 2, 2] = np.nan
-    assert cones.copositive_up_to(m, 1e-12).tolist() == [True, False, False]
+    assert copositive_up_to(m, 1e-12).tolist() == [True, False, False]
 
 
 def test_interrupted_and_resumed(tmp_path: Path) -> None:

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
 
 #: rows whose values at all generators are above -NEAR |a|_1 (or below NEAR |a|_1) count as one-sided
 NEAR = 1e-13
@@ -17,7 +20,7 @@ NEAR = 1e-13
 MAX_DEPTH = 400
 
 
-def workspace(n_rows, r):  # type: ignore[no-untyped-def]
+def workspace(n_rows: int, r: int) -> tuple[NDArray[np.int32], Array, NDArray[np.int64], Array]:
     """(pool of row numbers, stack of cones, spots of each entry's rows in the pool, small matrices) for one call.
 
     Allocated here and not in the compiled code, where each allocation costs a second of compilation.
