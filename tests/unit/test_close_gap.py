@@ -9,6 +9,7 @@ import pytest
 
 import meanfield_opt as mfo
 from meanfield_opt.certificate.close_gap import close_gap, violating
+from meanfield_opt.checker.bounds import energy_upper, network_energy_upper
 
 
 @pytest.mark.parametrize("dimension", [1, 2])
@@ -36,3 +37,13 @@ def test_a_bad_candidate_hands_back_neurons_that_lower_the_energy() -> None:
     assert neurons.shape[0] > 0
     better = mfo.solve(problem, start=measure, tolerance=1e-4)
     assert certificate.lower_bound <= better.energy < problem.energy(measure)
+
+
+def test_the_upper_bound_leaves_room_for_another_order_of_additions() -> None:
+    """A certificate was refused by its own checker for one unit in the last place: arrays from a file sum differently."""
+    rng = np.random.default_rng(4)
+    x, y = rng.standard_normal((20, 2)), np.sign(rng.standard_normal((20, 2)))
+    problem = mfo.problems.dataset(x, y, lambda1=1.0, lambda2=1.0)
+    theta = rng.standard_normal((5, 3))
+    measure, upper = energy_upper(problem, mfo.Measure(problem.geometry.preactivation(theta), np.ones(5), theta))
+    assert upper >= network_energy_upper(problem, measure) * (1 + 2.0**-45)
