@@ -113,6 +113,8 @@ def minimize_on_simplex(
             tries += 1
             if delta or tries < 4:  # rounded data can have a long chain of ever smaller improvements
                 plan.insert(0, delta)
+        elif delta:  # what stayed open at this level will not close at a finer one
+            plan = [d for d in plan if d > delta]
     return SimplexBounds(a, lower, upper, tuple(x), proof, time.monotonic() - started)
 
 

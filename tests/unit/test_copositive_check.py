@@ -106,7 +106,7 @@ def planted(n: int, seed: int, horns: int) -> np.ndarray:
 )
 def test_planted_forms(n: int, horns: int) -> None:
     q = planted(n, 0, horns)
-    answer = mfo.copositive.check(q + 1e-6)
+    answer = mfo.copositive.check(q + 1e-6, time_limit=600.0)
     assert name_of(answer) == "strict"
     answer.replay()
     answer = mfo.copositive.check(q - 1e-6)
