@@ -210,7 +210,8 @@ def test_backends_say_what_they_are(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_unknown_options_are_refused(name: str) -> None:
-    backend_here(name)
+    if backend_here(name).refusal(mfo.problems.hypercube(2)) is not None:
+        pytest.skip("takes other kinds of problems")
     with pytest.raises(mfo.InputError, match="no_such_option"):
         mfo.solve(mfo.problems.hypercube(2), name, no_such_option=1)
 
