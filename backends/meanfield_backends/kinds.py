@@ -19,12 +19,13 @@ from meanfield_opt.solution import Solution, Status
 from meanfield_opt.symmetry.propose import propose
 
 Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 MOST_KINDS = 10
 ROUNDS, COLUMNS = 60, 12
 
 
-def price(inverse: Array, supports: Array, dual: Array, tau: float) -> tuple[Array, Array]:
+def price(inverse: Array, supports: Flags, dual: Array, tau: float) -> tuple[Array, Array]:
     """For every support its best nonnegative pattern (S, T), of cost 1, and |Z h|^2 / (tau c(h)) (S,)."""
     cost = np.where(supports[:, :, None] & supports[:, None, :], inverse, 0.0)
     diagonal = np.arange(inverse.shape[0])

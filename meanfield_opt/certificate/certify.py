@@ -119,6 +119,9 @@ def certify(
     limits = Limits(time_limit, target, workers, progress, checkpoint)
     search = _Search(problem, upper, limits, started)
     candidates = _dual_candidates(problem, dual)
+    if engine != "auto":  # an engine asked for by name may apply to the averaged dual point only
+        named = ENGINES.get(engine)
+        candidates = [z for z in candidates if named.refusal(Question(problem, z)) is None] or candidates
     for z in candidates:
         if search.run(z, engine):
             break
