@@ -84,12 +84,16 @@ class Backend(ABC):
         """Solve; raise SolveError, LicenseError or MissingDependencyError rather than return nothing."""
 
 
-BACKENDS: Registry[Backend] = Registry("meanfield_opt.backends", "backend", lambda item: isinstance(item, Backend))
+#: general backends are listed; those for one class of problems (special) are found by name
+BACKENDS: Registry[Backend] = Registry(
+    "meanfield_opt.backends", "backend", lambda item: isinstance(item, Backend), "meanfield_opt.special_backends"
+)
 
 
-def backends() -> list[str]:
-    """Names of all registered backends; imports none of them."""
-    return BACKENDS.names()
+def backends(*, special: bool = False) -> list[str]:
+    """Names of the registered backends for two-layer problems; with ``special`` also of those for one narrow class
+    (copositive programs, designs, step activations). Imports none of them."""
+    return BACKENDS.names(special=special)
 
 
 def solve(

@@ -42,7 +42,7 @@ def backend_table() -> list[dict[str, Any]]:
     note (why it cannot run here, or ""). A broken plug-in is a row with its error, not an exception.
     """
     kinds = probes()
-    return [_row(name, kinds) for name in BACKENDS.names()]
+    return [_row(name, kinds) for name in BACKENDS.names(special=True)]
 
 
 def _row(name: str, kinds: dict[str, MeanFieldProblem]) -> dict[str, Any]:

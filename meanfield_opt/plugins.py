@@ -19,19 +19,29 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Named objects of one kind, from entry points and from ``register``."""
+    """Named objects of one kind, from entry points and from ``register``.
 
-    def __init__(self, group: str, kind: str, check: Callable[[Any], bool]) -> None:
-        self.group, self.kind, self._check = group, kind, check
+    ``special`` is a second entry-point group for objects that serve one narrow class of uses: they are found by name
+    like the others, but listed only on request.
+    """
+
+    def __init__(self, group: str, kind: str, check: Callable[[Any], bool], special: str | None = None) -> None:
+        self.group, self.kind, self._check, self.special = group, kind, check, special
         self._local: dict[str, T] = {}
 
     @cached_property
-    def _entries(self) -> dict[str, EntryPoint]:
+    def _listed(self) -> dict[str, EntryPoint]:
         return {entry.name: entry for entry in entry_points(group=self.group)}
 
-    def names(self) -> list[str]:
-        """All registered names, sorted; imports nothing."""
-        return sorted({*self._entries, *self._local})
+    @cached_property
+    def _entries(self) -> dict[str, EntryPoint]:
+        extra = entry_points(group=self.special) if self.special else ()
+        return {**{entry.name: entry for entry in extra}, **self._listed}
+
+    def names(self, *, special: bool = False) -> list[str]:
+        """All registered names, sorted (with ``special`` also the special ones); imports nothing."""
+        found = {*self._entries, *self._local}
+        return sorted(found if special else found - (set(self._entries) - set(self._listed)))
 
     def builtin(self, name: str) -> bool:
         """Whether the name comes from this package's own entry points (and not from a plug-in or ``register``)."""
@@ -40,7 +50,7 @@ class Registry(Generic[T]):
 
     def register(self, name: str, item: T) -> None:
         """Add ``item`` under ``name`` for this process; a name that is taken is refused."""
-        if name in self.names():
+        if name in self.names(special=True):
             raise InputError(f"a {self.kind} named {name!r} is registered already; choose another name.")
         if not self._check(item):
             raise InputError(f"{item!r} does not implement the extension point of a {self.kind}.")
@@ -51,7 +61,7 @@ class Registry(Generic[T]):
         if name in self._local:
             return self._local[name]
         if name not in self._entries:
-            near = difflib.get_close_matches(str(name), self.names(), n=3)
+            near = difflib.get_close_matches(str(name), self.names(special=True), n=3)
             hint = f" Did you mean {' or '.join(near)}?" if near else f" Known: {', '.join(self.names())}."
             raise UnknownNameError(f"there is no {self.kind} named {name!r}.{hint}")
         entry = self._entries[name]

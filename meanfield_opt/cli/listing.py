@@ -47,9 +47,17 @@ def show_backends(arguments: argparse.Namespace) -> int:
     """List the backends with version, cones and licence state."""
     from ..bench import backend_table
 
-    rows = backend_table()
-    columns = list(rows[0])
-    simple_table("backends", columns, [[str(row[c]) for c in columns] for row in rows])
+    rows = [
+        (
+            str(row["name"]),
+            " ".join(filter(None, (str(row["version"]), str(row["note"])))),
+            str(row["licence"]),
+            str(row["cones"]).replace("_", " "),
+            str(row["refuses"]),
+        )
+        for row in backend_table()
+    ]
+    simple_table("backends", ("name", "version", "licence", "cones", "refuses"), rows)
     return 0
 
 

@@ -15,6 +15,7 @@ from ..problem import MeanFieldProblem
 from ..solution import Solution
 
 MOST_PATTERNS = 20
+WIDTH = 110
 
 
 @contextmanager
@@ -35,7 +36,10 @@ def simple_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)  # piped output does not depend on the terminal
+    console.print(table)
 
 
 def show_result(

@@ -33,7 +33,7 @@ from meanfield_opt.formulation.cbf import read_cbf
 from meanfield_opt.formulation.program import Affine, Builder
 from meanfield_opt.formulation.solver import cone_refusal, map_status
 
-NAMES = mfo.backends()
+NAMES = mfo.backends(special=True)
 
 #: relative accuracy a backend promises at its defaults; the rest promise 1e-6
 ACCURACY = {"scs": 1e-5, "highs": 1e-4}
