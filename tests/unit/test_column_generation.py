@@ -121,3 +121,20 @@ def test_dense_and_diagonal_geometries_agree() -> None:
     )
     assert cube.known is not None
     assert mfo.solve(dense, tolerance=1e-8).energy == pytest.approx(cube.known.energy, rel=1e-8)
+
+
+@pytest.mark.parametrize("whitened", [True, False])
+def test_a_search_that_uses_up_the_time_is_followed_by_a_master(whitened: bool) -> None:
+    rng = np.random.default_rng(7)
+    y = rng.choice([-1.0, 1.0], (2, 64))
+    space: mfo.Geometry
+    if whitened:
+        space = mfo.DiagonalPlusLowRank(np.ones(64), np.ones((64, 1)), np.ones(1))
+    else:
+        space = mfo.FactorGeometry(rng.standard_normal((64, 3)))
+    problem = mfo.TwoLayerProblem(mfo.activation("relu"), mfo.loss("squared"), space, y, 1.0, 1.0)
+    solution = mfo.solve(problem, time_limit=1e-9, symmetry=False)
+    assert solution.status is mfo.Status.TIME_LIMIT
+    assert solution.measure.n_atoms > 0
+    assert solution.energy < (1 - 1e-3) * problem.energy(mfo.Measure.zero(64))
+    assert problem.dual_value(solution.dual) >= solution.stats["lower_estimate"]

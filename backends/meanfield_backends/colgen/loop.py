@@ -21,7 +21,7 @@ from .bound import lower_estimate, relative_gap
 from .carrier import Carrier, ThetaCarrier, choose_carrier
 from .master import solve_master
 from .reduce import merge, prune
-from .search import distinct, search
+from .search import Found, distinct, search
 from .slide import Particles, slide
 
 Array = NDArray[np.float64]
@@ -136,7 +136,7 @@ def _rounds(
     for _ in range(most):
         state.rounds += 1
         wide = settings.starts if stalled == 0 else 4 * settings.starts
-        found = search(problem, carrier, state.dual, state.particles.x, rng, starts=wide)
+        found = search(problem, carrier, state.dual, state.particles.x, rng, starts=wide, watch=watch.over)
         top = found.top
         lower = lower_estimate(problem, state.dual, top)
         # the newest estimate at this dual point replaces any older and more hopeful one
@@ -154,14 +154,15 @@ def _rounds(
             stalled = 1  # look again, more widely, before believing it
             continue
         if watch.over():
+            # what the search has just found is never thrown away: at the least it beats the zero measure
+            _add(problem, carrier, state, _violators(problem, carrier, settings, state, found))
             return Status.TIME_LIMIT
         if len(state.history) > PATIENCE:
             gained = state.history[-1 - PATIENCE][1] - state.energy
             if gained <= 0.05 * options.tolerance * abs(state.energy):
                 return Status.INACCURATE
         before = state.energy
-        above = 1.0 if problem.width is None else state.kappa
-        new = distinct(carrier, problem, found, above, settings.columns)
+        new = _violators(problem, carrier, settings, state, found)
         images = Particles(found.images, state.particles.readouts, state.particles.masses)
         optimise_masses(problem, carrier, state, images, 1e-10)
         _improve(problem, carrier, settings, state, new, gap, watch, min(1e-10, 1e-2 * options.tolerance), rng)
@@ -172,6 +173,23 @@ def _rounds(
             if stalled > 3:
                 return Status.INACCURATE
     return Status.ITERATION_LIMIT
+
+
+def _violators(problem: TwoLayerProblem, carrier: Carrier, settings: Settings, state: State, found: Found) -> Array:
+    """The columns to add: distinct patterns that lower the energy."""
+    above = 1.0 if problem.width is None else state.kappa
+    return distinct(carrier, problem, found, above, settings.columns)
+
+
+def _add(problem: TwoLayerProblem, carrier: Carrier, state: State, new: Array) -> None:
+    """Solve the master with new columns beside the present atoms."""
+    old = state.particles
+    both = Particles(
+        np.vstack([old.x, new]),
+        np.hstack([old.readouts, np.zeros((problem.n_outputs, new.shape[0]))]),
+        np.concatenate([old.masses, np.zeros(new.shape[0])]),
+    )
+    optimise_masses(problem, carrier, state, both, 1e-8)
 
 
 def _improve(
@@ -186,13 +204,7 @@ def _improve(
     rng: np.random.Generator,
 ) -> None:
     """Add columns, then master, slide, merge, master."""
-    old = state.particles
-    both = Particles(
-        np.vstack([old.x, new]),
-        np.hstack([old.readouts, np.zeros((problem.n_outputs, new.shape[0]))]),
-        np.concatenate([old.masses, np.zeros(new.shape[0])]),
-    )
-    optimise_masses(problem, carrier, state, both, 1e-8)
+    _add(problem, carrier, state, new)
     rounded = problem.activation.pieces is not None and len(problem.activation.pieces) > 1
     if rounded and isinstance(carrier, ThetaCarrier):
         _rounded(problem, carrier, settings, state, gap, watch, tolerance, rng)

@@ -6,6 +6,7 @@ Free mass: the ratio |Z phi(h)|^2 / (tau c(h)) (a violation above 1). Width M: t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,9 @@ from .carrier import Carrier
 from .pieces import best_response
 
 Array = NDArray[np.float64]
+
+#: ascent steps made even when time is over: what they find is what a first master needs
+LEAST_STEPS = 3
 
 
 @dataclass(frozen=True)
@@ -56,14 +60,18 @@ def search(
     *,
     starts: int = 64,
     iterations: int = 60,
+    watch: Callable[[], bool] | None = None,
 ) -> Found:
-    """Local maxima of the level from structured and random starts and from ``known`` atoms (J, n), best first."""
+    """Local maxima of the level from structured and random starts and from ``known`` atoms (J, n), best first.
+
+    watch: once it says so the ascent ends early; what it has reached by then is returned.
+    """
     space = carrier.geometry
     if isinstance(space, DiagonalPlusLowRank) and problem.activation.pieces is not None:
-        patterns = _output_view(problem, space, dual, carrier.patterns(known), rng, starts, iterations)
+        patterns = _output_view(problem, space, dual, carrier.patterns(known), rng, starts, iterations, watch)
         x = carrier.from_patterns(patterns)
     else:
-        theta = _input_view(problem, carrier, dual, carrier.neurons(known), rng, starts, iterations)
+        theta = _input_view(problem, carrier, dual, carrier.neurons(known), rng, starts, iterations, watch)
         x = carrier.from_neurons(theta)
     features = problem.features(carrier.patterns(x))
     level = levels(problem, dual, features, carrier.cost(x))
@@ -105,6 +113,7 @@ def _output_view(
     rng: np.random.Generator,
     starts: int,
     iterations: int,
+    watch: Callable[[], bool] | None,
 ) -> Array:
     """Alternating exact maximisation over patterns and over (w, b), Dinkelbach in the ratio: monotone."""
     w = _directions(dual, rng, starts)
@@ -121,7 +130,9 @@ def _output_view(
     cost = space.cost(h)
     level = levels(problem, dual, features, cost)
     active = np.arange(h.shape[0])
-    for _ in range(iterations):
+    for step in range(iterations):
+        if step >= LEAST_STEPS and watch is not None and watch():
+            break
         old = level[active]
         q = features[active] @ dual.T
         tau = np.full(active.size, problem.tau)
@@ -150,6 +161,7 @@ def _input_view(
     rng: np.random.Generator,
     starts: int,
     iterations: int,
+    watch: Callable[[], bool] | None,
 ) -> Array:
     """Damped fixed-point ascent theta <- theta + gamma (A^T (phi' Z^T Z phi) / tau - theta), gamma kept by success."""
     space = carrier.geometry
@@ -175,12 +187,14 @@ def _input_view(
     theta, level, ascent = evaluate(normalise(theta))
     gamma = np.ones(theta.shape[0])
     active = np.arange(theta.shape[0])
-    for _ in range(iterations):
+    for step in range(iterations):
+        if step >= LEAST_STEPS and watch is not None and watch():
+            break
         tau = np.full(active.size, problem.tau)
         if problem.width is None:
             tau *= np.maximum(level[active], 1e-30)
-        step = ascent[active] / tau[:, None] - theta[active]
-        trial, new, up = evaluate(normalise(theta[active] + gamma[active][:, None] * step))
+        move = ascent[active] / tau[:, None] - theta[active]
+        trial, new, up = evaluate(normalise(theta[active] + gamma[active][:, None] * move))
         better = new > level[active]
         rows = active[better]
         theta[rows], level[rows], ascent[rows] = trial[better], new[better], up[better]
