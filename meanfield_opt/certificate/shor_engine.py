@@ -13,6 +13,7 @@ from scipy import optimize
 from ..checker.document import encode_array
 from ..checker.shor import directions_of, positive_part, shor_sigma
 from ..geometry import FactorGeometry
+from ..problem import TwoLayerProblem
 from .engine import Limits, Outcome, ProofEngine, Question, SupremumProof
 
 Array = NDArray[np.float64]
@@ -49,6 +50,11 @@ class ShorEngine(ProofEngine):
         problem, dual = question.problem, question.dual
         assert isinstance(problem.geometry, FactorGeometry)
         factor = problem.geometry.factor
+        # numbers near the ends of the floating range give useless multipliers, which the replay then refuses
+        with np.errstate(all="ignore"):
+            return self._prove(problem, dual, factor, limits)
+
+    def _prove(self, problem: TwoLayerProblem, dual: Array, factor: Array, limits: Limits) -> Outcome:
         deadline = time.monotonic() + limits.seconds
         groups, complete = [], True
         for first in range(0, problem.n_outputs, 2):
@@ -85,6 +91,8 @@ def multipliers(factor: Array, q: Array, steps: int) -> Array:
     start = weight / norm
     start *= 2.0 * float((weight**2 / start).sum())  # the sum of q^2 / D starts at one half
     b = a.T @ weight
+    if not (np.isfinite(np.log(start)).all() and np.isfinite(b).all()):
+        return out
 
     def objective(log_d: Array) -> tuple[float, Array]:
         d = np.exp(log_d)

@@ -44,7 +44,8 @@ def energy_upper(problem: TwoLayerProblem, measure: Measure) -> tuple[Measure, f
         readout = problem.readout(measure)
         measure = Measure(measure.atoms, measure.masses, measure.neurons, readout, measure.compact)
     # the checker sums arrays read from a file, whose layout may change the order of additions: leave it room
-    return measure, float(up(network_energy_upper(problem, measure) * (1.0 + 2.0**-44)))
+    value = network_energy_upper(problem, measure)
+    return measure, float(up(value + abs(value) * 2.0**-44))
 
 
 def network_energy_upper(problem: TwoLayerProblem, measure: Measure) -> float:

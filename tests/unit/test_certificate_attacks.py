@@ -155,7 +155,7 @@ def test_a_solver_that_lies_costs_tightness_only(monkeypatch: pytest.MonkeyPatch
         def solved(base: Any, fixed: Any, free: int, seconds: float, lie: float = lie) -> Any:
             return lie, np.full(free, lie), np.abs(np.full(base.shape, lie))
 
-        monkeypatch.setattr(copositive_engine, "_solve", solved)
+        monkeypatch.setattr(copositive_engine, "solve_split", solved)
         try:
             proof = ENGINES.get("copositive").prove(question, Limits()).proof
         except (np.linalg.LinAlgError, ValueError):

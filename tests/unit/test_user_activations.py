@@ -89,7 +89,7 @@ def test_a_bare_numpy_function_is_never_proved(tmp_path: Path) -> None:
         {"expression": "t", "threshold": True, "negative": "0"},
         {},
     ],
-    ids=str,
+    ids=lambda wrong: "-".join(wrong) or "nothing",
 )
 def test_false_declarations_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(mfo.InputError):
