@@ -241,7 +241,9 @@ def formulations(problem: mfo.TwoLayerProblem) -> list[Formulation]:
     if problem.known is not None and problem.known.measure is not None:
         atoms = problem.known.measure().atoms
     else:
-        atoms = mfo.solve(problem, "clarabel").measure.atoms
+        # random atoms: near-parallel ones, as an optimum has them, keep first-order methods from their tolerance
+        rng = np.random.default_rng(0)
+        atoms = problem.geometry.preactivation(rng.standard_normal((12, problem.geometry.n_parameters)))
     forms: list[Formulation] = [GroupLasso(atoms), MomentProgram(atoms), DNNLift(), ParriloLift()]
     if isinstance(problem.geometry, mfo.FactorGeometry):
         forms.append(ArrangementSDP.enumerated(problem))
