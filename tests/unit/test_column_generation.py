@@ -138,3 +138,44 @@ def test_a_search_that_uses_up_the_time_is_followed_by_a_master(whitened: bool) 
     assert solution.measure.n_atoms > 0
     assert solution.energy < (1 - 1e-3) * problem.energy(mfo.Measure.zero(64))
     assert problem.dual_value(solution.dual) >= solution.stats["lower_estimate"]
+
+
+def test_the_master_in_the_masses_meets_the_optimality_conditions_on_near_parallel_atoms() -> None:
+    from meanfield_backends.colgen.masses import interior_point
+
+    rng = np.random.default_rng(3)
+    targets, features = rng.standard_normal((2, 50)), rng.standard_normal((40, 50))
+    features = np.maximum(np.vstack([features, features[:20] + 1e-5 * rng.standard_normal((20, 50))]), 0.0)
+    l1, l2 = 0.7, 1.9
+    centre = interior_point(features, targets, l1, l2, np.zeros(60), 1e-10)
+    assert centre is not None
+    residual = targets - centre.readouts @ features
+    response = np.linalg.norm(residual @ features.T, axis=0)
+    assert response.max() <= np.sqrt(l1 * l2) * (1 + 1e-7)
+    norms = np.linalg.norm(centre.readouts, axis=0)
+    energy = float(np.vdot(residual, residual)) + 2 * np.sqrt(l1 * l2) * float(norms.sum())
+    dual = float(np.vdot(targets, targets) - np.vdot(targets - residual, targets - residual))
+    assert dual * (1 - 1e-7) <= energy <= dual * (1 + 1e-7)
+    assert energy <= centre.energy <= energy * (1 + 1e-7)
+
+
+def test_ascent_runs_into_the_kinks() -> None:
+    from meanfield_backends.colgen.ascent import sharpen
+
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((30, 1)), np.sign(rng.standard_normal((2, 30)))
+    problem = mfo.problems.dataset(x, y.T, lambda1=1e-3, lambda2=1e-3)
+    rows = problem.geometry.preactivation(np.eye(2)).T
+    angle = np.linspace(0, 2 * np.pi, 200_001)
+    fine = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    best = problem.ratio(y, fine @ rows.T).max()
+    found = sharpen(problem, rows, y, rng.standard_normal((64, 2)), (1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8))
+    assert problem.ratio(y, found @ rows.T).max() == pytest.approx(best, rel=1e-8)
+
+
+def test_random_labels_in_three_dimensions_close_their_gap() -> None:
+    x, y = teacher(300, 2)
+    problem = mfo.problems.dataset(x, y, lambda1=2.0, lambda2=2.0)
+    solution = mfo.solve(problem, tolerance=1e-4, time_limit=60.0)
+    assert solution.status is mfo.Status.SOLVED
+    assert solution.stats["sampled_gap"] <= 1e-4

@@ -16,10 +16,10 @@ from meanfield_opt.measure import Measure
 from meanfield_opt.problem import TwoLayerProblem
 from meanfield_opt.solution import Status
 
-from . import newton
+from . import newton, pool
 from .bound import lower_estimate, relative_gap
 from .carrier import Carrier, ThetaCarrier, choose_carrier
-from .master import solve_master
+from .master import master_energy, solve_master
 from .reduce import merge, prune
 from .search import Found, distinct, search
 from .slide import Particles, slide
@@ -51,6 +51,7 @@ class State:
     lower: float = -math.inf
     best_dual: Array | None = None
     kappa: float = 0.0
+    columns: Array | None = None
     rounds: int = 0
     history: list[tuple[float, float, float, int]] = field(default_factory=list)
 
@@ -133,10 +134,18 @@ def _rounds(
     most: int,
 ) -> Status:
     stalled = 0
+    pooled = pool.applies(problem, carrier)
     for _ in range(most):
         state.rounds += 1
+        # what the search finds is sharpened below: no need to take it far
+        steps = 10 if pooled else 60
         wide = settings.starts if stalled == 0 else 4 * settings.starts
-        found = search(problem, carrier, state.dual, state.particles.x, rng, starts=wide, watch=watch.over)
+        found = search(
+            problem, carrier, state.dual, state.particles.x, rng, starts=wide, iterations=steps, watch=watch.over
+        )
+        if pooled:
+            count = 2 * settings.starts if stalled else settings.starts
+            found = pool.sharpened(problem, carrier, state.dual, found, state.particles.x, rng, count)
         top = found.top
         lower = lower_estimate(problem, state.dual, top)
         # the newest estimate at this dual point replaces any older and more hopeful one
@@ -162,6 +171,13 @@ def _rounds(
             if gained <= 0.05 * options.tolerance * abs(state.energy):
                 return Status.INACCURATE
         before = state.energy
+        if pooled and _pooled(problem, carrier, settings, state, found, gap, options.tolerance, rng):
+            if gap < 1e-3:
+                _second_order(problem, carrier, state, gap, watch, min(1e-10, 1e-2 * options.tolerance))
+            stalled = stalled + 1 if state.energy >= before - 1e-13 * abs(before) else 0
+            if stalled > 3:
+                return Status.INACCURATE
+            continue
         new = _violators(problem, carrier, settings, state, found)
         images = Particles(found.images, state.particles.readouts, state.particles.masses)
         optimise_masses(problem, carrier, state, images, 1e-10)
@@ -190,6 +206,34 @@ def _add(problem: TwoLayerProblem, carrier: Carrier, state: State, new: Array) -
         np.concatenate([old.masses, np.zeros(new.shape[0])]),
     )
     optimise_masses(problem, carrier, state, both, 1e-8)
+
+
+def _pooled(
+    problem: TwoLayerProblem,
+    carrier: Carrier,
+    settings: Settings,
+    state: State,
+    found: Found,
+    gap: float,
+    tolerance: float,
+    rng: np.random.Generator,
+) -> bool:
+    """The master on everything kept and found; False (and nothing changed) where that is no better than the present atoms."""
+    if state.columns is None:
+        state.columns = pool.unit_rows(rng.standard_normal((8 * settings.columns, carrier.dimension)))
+    new = pool.different(found.x[found.level > 1.0], 6 * settings.columns, 0.1 * gap)
+    accuracy = min(1e-9, max(1e-12, 1e-2 * tolerance))
+    solved = pool.solve_pool(problem, carrier, state.columns, state.particles, new, accuracy)
+    if solved is None:
+        return False
+    atoms, outputs, columns = solved
+    features = problem.features(carrier.patterns(atoms.x))
+    energy = master_energy(problem, features, carrier.cost(atoms.x), atoms.readouts, atoms.masses)
+    if not energy <= state.energy:
+        return False
+    state.particles, state.energy, state.columns = atoms, energy, columns
+    state.dual = problem.loss.project_dual(-problem.loss.gradient(outputs, problem.targets), problem.targets)
+    return True
 
 
 def _improve(
