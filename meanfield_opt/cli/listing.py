@@ -71,6 +71,17 @@ def run_bench(arguments: argparse.Namespace) -> int:
         tolerance=arguments.tolerance,
         time_limit=arguments.time_limit,
     )
-    columns = list(rows[0])
-    simple_table("bench", columns, [[str(row[c]) for c in columns] for row in rows])
+    columns = [c for c in rows[0] if c != "note"]
+    titles = [c.replace("_", " ") for c in columns]
+    simple_table("bench", titles, [[_short(row[c]) for c in columns] for row in rows])
+    notes = [(str(row["backend"]), str(row["note"])) for row in rows if row["note"]]
+    if notes:
+        simple_table("not run", ("backend", "why"), notes)
     return 0
+
+
+def _short(value: Any) -> str:
+    """A table cell."""
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 1e-3 or value != value else f"{value:.6g}"
+    return "" if value is None else str(value)

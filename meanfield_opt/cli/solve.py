@@ -53,18 +53,20 @@ def run(arguments: argparse.Namespace) -> int:
     seconds = time.perf_counter() - started
     found = patterns(problem, solution) if isinstance(problem, TwoLayerProblem) else []
     score = _parallelism(solution)
-    to_stdout = arguments.json == "-"
-    if not to_stdout:
-        tables.show_result(problem, solution, certificate, found, score, seconds)
-    if arguments.json:
-        text = json.dumps(as_json(problem, solution, certificate, found, score, seconds), indent=1, allow_nan=False)
-        print(text) if to_stdout else Path(arguments.json).write_text(text + "\n")
+    # files first: a closed pipe behind the tables must not cost the results
+    text = json.dumps(as_json(problem, solution, certificate, found, score, seconds), indent=1, allow_nan=False)
+    if arguments.json and arguments.json != "-":
+        Path(arguments.json).write_text(text + "\n")
     if arguments.certificate:
         certificate.save(arguments.certificate)
     if arguments.plot:
         from ..report.figure import save_figure
 
         save_figure(arguments.plot, solution, certificate, found, history)
+    if arguments.json == "-":
+        print(text)
+    else:
+        tables.show_result(problem, solution, certificate, found, score, seconds)
     if arguments.gap is not None and not (
         certificate.verdict == "proved" and certificate.relative_gap <= arguments.gap
     ):
