@@ -144,7 +144,7 @@ def _rounds(
             problem, carrier, state.dual, state.particles.x, rng, starts=wide, iterations=steps, watch=watch.over
         )
         if pooled:
-            count = 2 * settings.starts if stalled else settings.starts
+            count = 4 * settings.starts if stalled else settings.starts
             found = pool.sharpened(problem, carrier, state.dual, found, state.particles.x, rng, count)
         top = found.top
         lower = lower_estimate(problem, state.dual, top)
@@ -173,7 +173,10 @@ def _rounds(
         before = state.energy
         if pooled and _pooled(problem, carrier, settings, state, found, gap, options.tolerance, rng):
             if gap < 1e-3:
+                reached = state.energy
                 _second_order(problem, carrier, state, gap, watch, min(1e-10, 1e-2 * options.tolerance))
+                if state.energy < reached:  # fewer atoms, whose dual point ignores the other columns
+                    _pooled(problem, carrier, settings, state, None, gap, options.tolerance, rng)
             stalled = stalled + 1 if state.energy >= before - 1e-13 * abs(before) else 0
             if stalled > 3:
                 return Status.INACCURATE
@@ -213,25 +216,30 @@ def _pooled(
     carrier: Carrier,
     settings: Settings,
     state: State,
-    found: Found,
+    found: Found | None,
     gap: float,
     tolerance: float,
     rng: np.random.Generator,
 ) -> bool:
-    """The master on everything kept and found; False (and nothing changed) where that is no better than the present atoms."""
+    """The master on everything kept and found; False (and nothing changed) where that is worse than the present atoms."""
     if state.columns is None:
         state.columns = pool.unit_rows(rng.standard_normal((8 * settings.columns, carrier.dimension)))
-    new = pool.different(found.x[found.level > 1.0], 6 * settings.columns, 0.1 * gap)
-    accuracy = min(1e-9, max(1e-12, 1e-2 * tolerance))
+    new = np.zeros((0, carrier.dimension))
+    if found is not None:
+        new = pool.different(found.x[found.level > 1.0], 6 * settings.columns, 0.1 * gap)
+    accuracy = min(1e-9, max(1e-12, 1e-2 * tolerance), max(1e-12, 1e-5 * gap))
     solved = pool.solve_pool(problem, carrier, state.columns, state.particles, new, accuracy)
     if solved is None:
         return False
     atoms, outputs, columns = solved
     features = problem.features(carrier.patterns(atoms.x))
     energy = master_energy(problem, features, carrier.cost(atoms.x), atoms.readouts, atoms.masses)
-    if not energy <= state.energy:
+    if not energy <= state.energy * (1 + 1e-8):
         return False
-    state.particles, state.energy, state.columns = atoms, energy, columns
+    if energy <= state.energy:
+        state.particles, state.energy, state.columns = atoms, energy, columns
+    else:  # equal but for rounding: these columns still make the better dual point
+        state.columns = np.vstack([columns, atoms.x])
     state.dual = problem.loss.project_dual(-problem.loss.gradient(outputs, problem.targets), problem.targets)
     return True
 
