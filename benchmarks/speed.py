@@ -189,7 +189,11 @@ def path() -> Iterator[Row]:
 def run(name: str, rows: Iterator[Row], folder: Path) -> None:
     """Write each row as it comes, with versions and machine: a part that is cut short keeps what it has measured."""
     versions = {p: importlib.metadata.version(p) for p in ("meanfield-opt", "numpy", "scipy", "cvxpy", "clarabel")}
-    machine = {"system": platform.platform(), "cores": os.cpu_count(), "threads": os.environ.get("OMP_NUM_THREADS")}
+    machine = {
+        "system": f"{platform.system()}-{platform.machine()}",
+        "cores": os.cpu_count(),
+        "threads": os.environ.get("OMP_NUM_THREADS"),
+    }
     folder.mkdir(parents=True, exist_ok=True)
     done: list[Row] = []
     for row in rows:

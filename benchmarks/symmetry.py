@@ -129,7 +129,7 @@ def main() -> None:
             "scipy": scipy.__version__,
             "meanfield_opt": mfo.__version__,
         },
-        "machine": {"system": platform.platform(), "processor": platform.machine()},
+        "machine": {"system": f"{platform.system()}-{platform.machine()}", "processor": platform.machine()},
         "hypercube": [hypercube(*task, 1e-3) for task in tasks if task[0] <= options.largest],
         "relaxation": [relaxation(d, a) for d, a in ((2, 0.0), (3, 0.5), (3, 2.0), (4, 0.0))],
         "theta": [

@@ -171,7 +171,8 @@ def zero_row_sums(dual: Array) -> Array:
     bits = 50 - math.ceil(math.log2(dual.shape[1] + 1))
     for row in out:
         top = float(np.abs(row).max(initial=0.0))
-        if top == 0.0:
+        if top < 2.0**-900:  # no grid is left below the denormal numbers; zero is nearer to zero than any entry
+            row[:] = 0.0
             continue
         grid = 2.0 ** (math.ceil(math.log2(top)) - bits)
         steps = np.trunc(row / grid).astype(np.int64)

@@ -116,6 +116,8 @@ def solve_or_skip(problem: mfo.TwoLayerProblem, name: str, **options: Any) -> mf
         if name != "mosek":
             raise
         pytest.skip(str(error))
+    except MissingDependencyError as error:
+        pytest.skip(str(error))
 
 
 @cache

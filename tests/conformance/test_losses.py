@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import meanfield_opt as mfo
 from meanfield_opt.fit import inner_problem
 from meanfield_opt.loss import Proximal, SummedLoss
+from meanfield_opt.losses.output_bias import zero_row_sums
 from meanfield_opt.plugins import LOSSES
 
 arb = flint.arb
@@ -324,3 +325,9 @@ def test_wrong_targets_and_weights_are_refused() -> None:
 def test_all_summed_losses_name_their_terms() -> None:
     make: Callable[[mfo.Loss], bool] = lambda ell: isinstance(ell, SummedLoss)  # noqa: E731
     assert sum(map(make, ALL)) >= 8
+
+
+def test_zero_row_sums_among_the_denormal_numbers() -> None:
+    """Found by the concavity law: no grid is left below the denormal numbers."""
+    row = np.array([[-5.6e-312, 0.0, -5.6e-312, -5.6e-312, 1.67e-311]])
+    np.testing.assert_array_equal(zero_row_sums(row), np.zeros((1, 5)))
