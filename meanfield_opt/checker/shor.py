@@ -63,6 +63,8 @@ def positive_part(dual: Array, direction: Array) -> Array:
 
 def square_bound(factor: Array, q: Array, multipliers: Array) -> float:
     """A proved t with (q . relu(A theta))^2 <= t |theta|^2; math.inf if these multipliers prove none."""
+    if not np.isfinite(q).all():  # a NaN would compare false below and drop its sample
+        return math.inf
     used = q > 0
     if not used.any():
         return 0.0
@@ -75,7 +77,7 @@ def square_bound(factor: Array, q: Array, multipliers: Array) -> float:
         return math.inf
     scaled = a * d[:, None]  # rounded once: an error of at most u |a| d, paid below
     lo, hi = matmul_bounds(a.T, scaled)
-    _, extra = matmul_bounds(np.abs(a).T, np.abs(scaled) * 2.0**-52)
+    _, extra = matmul_bounds(np.abs(a).T, up(np.abs(scaled) * 2.0**-52))
     b_lo, b_hi = matmul_bounds(q[None, :], a)
     b = np.maximum(np.abs(b_lo), np.abs(b_hi))[0]
     mid_b = 0.5 * (b_lo + b_hi)[0]
@@ -85,7 +87,7 @@ def square_bound(factor: Array, q: Array, multipliers: Array) -> float:
     rad_one = up((np.outer(rad_b, b) + np.outer(b, rad_b)) / room) + 16 * 2.0**-53 * np.abs(rank_one)
     middle = 0.5 * (lo + hi) + rank_one
     middle = 0.5 * (middle + middle.T)
-    radius = up(up(hi - lo) + extra + 2 * rad_one + 2.0**-48 * np.abs(middle))
+    radius = up(up(hi - lo) + extra + 2 * rad_one + 2.0**-48 * np.abs(middle) + 2.0**-1000)
     radius = np.maximum(radius, radius.T)
     if not (np.isfinite(middle).all() and np.isfinite(radius).all()):
         return math.inf
@@ -114,7 +116,10 @@ def shor_sigma(problem: TwoLayerProblem, dual: Array, groups: list[tuple[list[in
         worst = 0.0
         for w, d in zip(directions, multipliers):
             worst = max(worst, square_bound(geometry.factor, positive_part(dual[outputs], w), d))
-        total = float(up(total + up(worst / cover(directions))))
+        squared = cover(directions)
+        if not 2.0**-900 < squared < 2.0**900:  # an under- or overflowing constant would divide the bound away
+            raise CertificateError("the directions are of no ordinary length.")
+        total = float(up(total + up(worst / squared)))
     tau = float(down(4.0 * down(problem.lambda1 * problem.lambda2)))
     if not (tau > 0 and math.isfinite(total)):
         return math.inf

@@ -10,7 +10,7 @@ import pytest
 import meanfield_opt as mfo
 from meanfield_opt.certificate import ENGINES, Limits, Question
 from meanfield_opt.checker.norm import norm_sigma
-from meanfield_opt.checker.shor import cover, directions_of, replay
+from meanfield_opt.checker.shor import cover, directions_of, replay, shor_sigma, square_bound
 
 
 @pytest.mark.parametrize(("samples", "inputs", "outputs"), [(12, 3, 1), (20, 6, 2), (15, 20, 3), (9, 2, 5)])
@@ -77,3 +77,27 @@ def test_saved_verified_and_tampered(tmp_path: Path) -> None:
     artefact["groups"][0]["outputs"] = [0]
     with pytest.raises(mfo.CertificateError):
         replay(problem, certificate.dual, certificate.supremum.bound, artefact)
+
+
+def test_no_overflow_or_nan_divides_the_bound_away() -> None:
+    """A NaN among the q dropped its sample, and directions of absurd length made the cover constant 0, negative or inf."""
+    problem = mfo.TwoLayerProblem(
+        mfo.activation("relu"),
+        mfo.loss("squared"),
+        mfo.FactorGeometry(np.array([[3.0, 4.0], [1.0, 0.0]])),
+        np.array([[1.0, -1.0]]),
+        0.25,
+        1.0,
+    )
+    dual = np.array([[2.0, 1.0]])
+    multipliers = np.full((2, 2), 10.0)
+    for length in (1e-200, 1e200, 1e-140, 1e140):
+        with np.errstate(all="ignore"), pytest.raises(mfo.CertificateError, match="length|cover"):
+            shor_sigma(problem, dual, [([0], np.array([[length], [-length]]), multipliers)])
+    assert square_bound(problem.geometry.factor, np.array([np.nan, 0.0]), np.ones(2)) == np.inf  # type: ignore[attr-defined]
+    pair = mfo.TwoLayerProblem(
+        problem.activation, problem.loss, problem.geometry, np.array([[1.0, -1.0], [1.0, 1.0]]), 0.25, 1.0
+    )
+    huge = np.array([[1.7e308, 1.0], [-1.7e308, 1.0]])
+    with np.errstate(all="ignore"):
+        assert not shor_sigma(pair, huge, [([0, 1], directions_of(2, 32), np.full((32, 2), 10.0))]) < 1e300
