@@ -92,7 +92,7 @@ def test_no_overflow_or_nan_divides_the_bound_away() -> None:
     dual = np.array([[2.0, 1.0]])
     multipliers = np.full((2, 2), 10.0)
     for length in (1e-200, 1e200, 1e-140, 1e140):
-        with np.errstate(all="ignore"), pytest.raises(mfo.CertificateError, match="length|cover"):
+        with np.errstate(all="ignore"), pytest.raises(mfo.CertificateError, match=r"length|cover"):
             shor_sigma(problem, dual, [([0], np.array([[length], [-length]]), multipliers)])
     assert square_bound(problem.geometry.factor, np.array([np.nan, 0.0]), np.ones(2)) == np.inf  # type: ignore[attr-defined]
     pair = mfo.TwoLayerProblem(
