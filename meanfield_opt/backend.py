@@ -13,6 +13,7 @@ from .measure import Measure
 from .plugins import Registry
 from .problem import MeanFieldProblem
 from .solution import Solution
+from .threads import blas_threads, entries_of
 from .validate import integer, nonnegative, positive
 
 if TYPE_CHECKING:
@@ -120,4 +121,5 @@ def solve(
     if reason is not None:
         raise RefusalError(f"backend {chosen.name!r} refuses {problem.name}: {reason}")
     options = SolveOptions(tolerance, time_limit, max_iterations, seed, start, progress, dict(extra))
-    return chosen.solve(problem, options)
+    with blas_threads(entries_of(problem)):
+        return chosen.solve(problem, options)

@@ -23,6 +23,7 @@ from ..plugins import Registry
 from ..problem import MeanFieldProblem, TwoLayerProblem
 from ..solution import Solution
 from ..symmetry import average_over_hypercube
+from ..threads import blas_threads, entries_of
 from ..validate import integer, nonnegative, positive
 from .engine import ENGINES, Limits, ProofEngine, Question, SupremumProof, applicable
 from .exchange_engine import average_over_types
@@ -117,6 +118,21 @@ def certify(
         return _unproved(problem, measure, dual)
     measure, upper = energy_upper(problem, measure)
     limits = Limits(time_limit, target, workers, progress, checkpoint)
+    with blas_threads(entries_of(problem)):
+        return _proved(problem, measure, dual, upper, engine, limits, refute, started)
+
+
+def _proved(
+    problem: TwoLayerProblem,
+    measure: Measure,
+    dual: Array,
+    upper: float,
+    engine: str,
+    limits: Limits,
+    refute: float,
+    started: float,
+) -> Certificate:
+    """The engines' best bound, and where it shows that the candidate is not optimal, the refutation."""
     search = _Search(problem, upper, limits, started)
     candidates = _dual_candidates(problem, dual)
     if engine != "auto":  # an engine asked for by name may apply to the averaged dual point only
@@ -141,7 +157,7 @@ def certify(
     stats = {"seconds": time.monotonic() - started, "engines": search.log}
     certificate = replace(certificate, neuron=search.neuron, stats=stats)
     if certificate.relative_gap > refute:
-        certificate = _refuted(problem, certificate, dual, refute, seconds=max(2.0, 0.2 * time_limit))
+        certificate = _refuted(problem, certificate, dual, refute, seconds=max(2.0, 0.2 * limits.seconds))
     return certificate
 
 

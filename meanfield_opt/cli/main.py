@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from ..errors import MeanFieldError
+from ..threads import blas_threads
 from . import compare, copositive, listing, solve, verify
 
 
@@ -39,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO if arguments.verbose else logging.ERROR, format="%(name)s: %(message)s")
     try:
-        return int(arguments.run(arguments))
+        with blas_threads(0):
+            return int(arguments.run(arguments))
     except MeanFieldError as error:
         print(f"meanfield-opt: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code

@@ -36,8 +36,8 @@ def add_solve_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("solving and certifying").add_argument
     add("--backend", default="column_generation", help="see 'meanfield-opt backends'")
     add("--tolerance", type=float, default=1e-8, help="relative gap the solver aims at")
-    add("--time-limit", type=float, default=30.0, help="seconds for the solver")
-    add("--proof-time", type=float, default=20.0, help="seconds for the proof")
+    add("--time-limit", type=float, help="seconds for the solver (default 30; 300 where --gap asks for a gap)")
+    add("--proof-time", type=float, help="seconds for the proof (default 20; 200 where --gap asks for a gap)")
     add("--engine", default="auto", help="proof engine by name")
     add("--gap", type=float, default=None, help="exit with 1 unless this relative gap is proved")
     add("--seed", type=int, default=0, dest="solver_seed", help="seed of the solver")
@@ -83,7 +83,7 @@ def solve_and_certify(
     problem: MeanFieldProblem, arguments: argparse.Namespace, history: list[Progress]
 ) -> tuple[Solution, Certificate]:
     """Solve and certify under the common options, with a progress display where there is a terminal."""
-    positive(arguments.proof_time, "--proof-time")
+    solver_seconds, proof_seconds = time_limits(arguments)
     if arguments.engine != "auto":
         ENGINES.get(arguments.engine)  # an unknown name is refused before anything is solved
     with tables.live_display() as display:
@@ -98,7 +98,7 @@ def solve_and_certify(
             problem,
             arguments.backend,
             tolerance=arguments.tolerance,
-            time_limit=arguments.time_limit,
+            time_limit=solver_seconds,
             seed=arguments.solver_seed,
             progress=hook,
         )
@@ -107,10 +107,18 @@ def solve_and_certify(
             problem,
             solution,
             engine=arguments.engine,
-            time_limit=arguments.proof_time,
+            time_limit=proof_seconds,
             progress=lambda up, low, n: display(f"proving: supremum in [{low:.9g}, {up:.9g}], {n} open nodes"),
         )
     return solution, certificate
+
+
+def time_limits(arguments: argparse.Namespace) -> tuple[float, float]:
+    """Seconds for the solver and for the proof; a gap that must be proved deserves patience on a slow machine."""
+    patience = 1.0 if arguments.gap is None else 10.0
+    solver = 30.0 * patience if arguments.time_limit is None else arguments.time_limit
+    proof = 20.0 * patience if arguments.proof_time is None else arguments.proof_time
+    return positive(solver, "--time-limit"), positive(proof, "--proof-time")
 
 
 def as_json(
