@@ -83,7 +83,7 @@ BAD_ARGUMENTS = [
     (["hypercube", "--width", "0"], "width must be positive"),
     (["hypercube", "--tolerance", "0"], "tolerance must lie"),
     (["hypercube", "--tolerance", "2"], "tolerance must lie"),
-    (["hypercube", "--time-limit", "-3"], "time_limit must be positive"),
+    (["hypercube", "--time-limit", "-3"], "--time-limit must be positive"),
     (["hypercube", "--proof-time", "-3"], "--proof-time must be positive"),
     (["hypercube", "--components", "3"], "no parameter components"),
     (["hypercube", "--set", "colour=red"], "no parameter colour"),

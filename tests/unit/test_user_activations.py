@@ -29,10 +29,10 @@ def pairs(problem: mfo.TwoLayerProblem, size: float = 0.6) -> mfo.Measure:
 def test_formula_equals_the_built_in_and_is_proved(tmp_path: Path) -> None:
     phi = mfo.activation_from(np.tanh, expression="tanh(t)", odd=True)
     problem = small(phi)
-    certificate = mfo.certify(problem, pairs(problem), time_limit=10, target=1e-5)
+    certificate = mfo.certify(problem, pairs(problem), time_limit=120, target=1e-5)
     assert certificate.verdict in ("proved", "refuted")
     assert certificate.proof != "no proof"
-    built_in = mfo.certify(small(mfo.activation("tanh")), pairs(problem), time_limit=10, target=1e-5)
+    built_in = mfo.certify(small(mfo.activation("tanh")), pairs(problem), time_limit=120, target=1e-5)
     assert certificate.lower_bound == pytest.approx(built_in.lower_bound, abs=1e-6)
     certificate.save(tmp_path / "c.json")
     assert mfo.verify(tmp_path / "c.json", problem).lower_bound == certificate.lower_bound

@@ -1,0 +1,104 @@
+"""The proof engines tried in turn at one or several dual points, under one time budget."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..checker.bounds import best_rigorous_scale, lower_from_proof
+from ..errors import InputError
+from ..problem import TwoLayerProblem
+from .engine import ENGINES, Limits, ProofEngine, Question, SupremumProof, applicable
+
+Array = NDArray[np.float64]
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A rigorous lower bound, with the dual point, its scale and the proof that give it."""
+
+    lower: float
+    scale: float
+    proof: SupremumProof
+    dual: Array
+
+
+class EngineSearch:
+    """Engines tried in turn under one time budget; keeps the best bound, together with the proof that gave it."""
+
+    def __init__(self, problem: TwoLayerProblem, upper: float, limits: Limits, started: float) -> None:
+        self.problem, self.upper, self.limits = problem, upper, limits
+        self.deadline = started + limits.seconds
+        self.best: Bound | None = None
+        self.neuron: Array | None = None
+        self.log: list[dict[str, Any]] = []
+
+    def gap(self) -> float:
+        """The relative gap of the best bound so far."""
+        return math.inf if self.best is None else (self.upper - self.best.lower) / max(1e-300, abs(self.upper))
+
+    def closed(self) -> bool:
+        """Whether the best bound is as good as the target can make it."""
+        return self.best is not None and self.upper - self.best.lower <= 10 * self.limits.target * abs(self.upper)
+
+    def run(self, dual: Array, name: str) -> bool:
+        """Try the engines at one dual point; True when nothing more is to be gained."""
+        question = Question(self.problem, dual)
+        engines = engines_to_try(question, name)
+        for position, engine in enumerate(engines):
+            left = self.deadline - time.monotonic()
+            if left <= 0 and self.best is not None:
+                return True
+            # the first of several exact engines gets most of what is left, the others a share of the rest
+            serious = [e for e in engines[position:] if e.tightness(question) < 9]
+            share = left if len(serious) <= 1 else 0.7 * left
+            self._prove(engine, question, replace(self.limits, seconds=max(share, 0.05)))
+            if self.closed():
+                return True
+        return False
+
+    def _prove(self, engine: ProofEngine, question: Question, limits: Limits) -> None:
+        begun = time.monotonic()
+        entry: dict[str, Any] = {"engine": engine.name}
+        self.log.append(entry)
+        try:
+            outcome = engine.prove(question, limits)
+        except (ArithmeticError, np.linalg.LinAlgError) as error:
+            # an engine that breaks down numerically has proved nothing; the others still may
+            log.warning("proof engine %s broke down: %s", engine.name, error)
+            entry.update(complete=False, error=str(error), seconds=time.monotonic() - begun)
+            return
+        entry.update(complete=outcome.complete, **outcome.stats)
+        entry["seconds"] = time.monotonic() - begun
+        if outcome.neuron is not None and np.isfinite(outcome.neuron).all():
+            self.neuron = outcome.neuron
+        proof = outcome.proof
+        if proof is None or not (math.isfinite(proof.bound) and proof.bound >= 0):
+            return
+        entry["bound"] = proof.bound
+        scale = best_rigorous_scale(self.problem, question.dual, proof.bound)
+        lower = lower_from_proof(self.problem, question.dual, scale, proof.bound)
+        log.info("engine %s proved a supremum of %.12g: lower bound %.12g", engine.name, proof.bound, lower)
+        if math.isfinite(lower) and (self.best is None or lower > self.best.lower):
+            self.best = Bound(lower, scale, proof, question.dual)
+
+
+def engines_to_try(question: Question, name: str) -> list[ProofEngine]:
+    """The engine of that name, or for "auto" all that apply, in the order in which to try them."""
+    if name == "auto":
+        engines = applicable(question)
+        # a valid bound first where it costs nothing, then the engines that close gaps
+        cheap = [e for e in engines if e.tightness(question) == 9 and e.predicted_seconds(question) < 1.0]
+        return cheap + [e for e in engines if e not in cheap]
+    chosen = ENGINES.get(name)
+    reason = chosen.refusal(question)
+    if reason is not None:
+        raise InputError(f"proof engine {name!r} does not apply: {reason}")
+    return [chosen]
