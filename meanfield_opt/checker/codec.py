@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -60,3 +61,20 @@ def expect_keys(value: Any, keys: set[str], what: str) -> None:
     if set(value) != keys:
         odd = sorted(set(value) ^ keys)
         raise CertificateError(f"{what} has missing or unknown entries: {', '.join(map(str, odd[:5]))}.")
+
+
+def integer(value: Any) -> int:
+    """A JSON integer (hexadecimal text where large)."""
+    if isinstance(value, str):
+        return int(value, 16)
+    if type(value) is not int:
+        raise TypeError(f"{value!r} is not an integer")
+    return value
+
+
+def rational(value: Any) -> Fraction:
+    """A JSON rational: an integer, or a pair [numerator, denominator]."""
+    if isinstance(value, list):
+        top, bottom = value
+        return Fraction(integer(top), integer(bottom))
+    return Fraction(integer(value))

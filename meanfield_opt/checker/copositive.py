@@ -11,6 +11,7 @@ scale        diag(d) M diag(d) is copositive, d > 0 rational: {"d": [...], "proo
 aggregate    M >= P^T Q P entrywise for a partition P, Q the block minima, and Q is copositive: {"groups", "proof"}.
 round        D M' D <= M entrywise with D = diag(2^h), M' = floor(D^-1 M D^-1) copositive: {"h": [...], "proof": ...}.
 stable       M >= s (t (I + A) - J) entrywise, t at least the stability number of A (found again): see ``stable_set``.
+parrilo      (sum w_i x_i)^r x^T M x in semidefinite forms and nonnegative coefficients: see ``parrilo``.
 tree         no minimal support of a negative value exists: see ``Tree``.
 """
 
@@ -22,6 +23,8 @@ from fractions import Fraction
 from typing import Any
 
 from ..errors import CertificateError
+from .codec import integer, rational
+from .parrilo import replay_parrilo
 from .psd import Rows, psd_rank, quadratic_value
 from .stable_set import larger_clique, stable_form
 
@@ -57,23 +60,6 @@ def replay_zero(matrix: Rows, zero: Sequence[Fraction]) -> None:
         raise CertificateError("the zero is not a nonzero nonnegative vector of the matrix's order.")
     if quadratic_value(matrix, zero) != 0:
         raise CertificateError("the claimed zero does not have the value 0.")
-
-
-def integer(value: Any) -> int:
-    """A JSON integer (hexadecimal text where large)."""
-    if isinstance(value, str):
-        return int(value, 16)
-    if type(value) is not int:
-        raise TypeError(f"{value!r} is not an integer")
-    return value
-
-
-def rational(value: Any) -> Fraction:
-    """A JSON rational: an integer, or a pair [numerator, denominator]."""
-    if isinstance(value, list):
-        top, bottom = value
-        return Fraction(integer(top), integer(bottom))
-    return Fraction(integer(value))
 
 
 def _nonnegative(matrix: Rows, proof: Proof) -> bool:
@@ -285,5 +271,6 @@ KINDS: dict[str, Callable[[Rows, Proof], bool]] = {
     "round": _round,
     "stable": _stable,
     "aggregate": _aggregate,
+    "parrilo": replay_parrilo,
     "tree": _tree,
 }

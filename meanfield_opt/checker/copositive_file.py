@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CertificateError
-from .copositive import integer, rational, replay, replay_witness, replay_zero
+from .codec import integer, rational
+from .copositive import replay, replay_witness, replay_zero
 from .document import digest
 
 FORMAT = "meanfield-opt copositivity certificate"

@@ -15,8 +15,8 @@ from ..errors import CertificateError
 from ..measure import Measure
 from ..plugins import FAMILIES
 from ..problem import MeanFieldProblem
-from .codec import decode_array, decode_float, expect_keys
-from .copositive import rational, replay
+from .codec import decode_array, decode_float, expect_keys, rational
+from .copositive import replay
 from .exact import rational as flint_rational
 from .verify import VerifiedBound
 

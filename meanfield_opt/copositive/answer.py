@@ -20,6 +20,7 @@ WORDS = {
     "spn": "PSD + entrywise nonnegative (exact split)",
     "split": "blocks of the negative-entry graph",
     "scale": "diagonal scaling",
+    "parrilo": "Parrilo-type certificate (semidefinite forms times nonnegative products)",
     "aggregate": "merged indices",
     "tree": "exact search over the supports of a smallest counterexample",
     "round": "rounding down on a scaled grid",

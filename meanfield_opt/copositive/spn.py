@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checker.psd import Rows, psd_rank, scaled_floats
+from .repair import repair
 
 Array = NDArray[np.float64]
 log = logging.getLogger(__name__)
@@ -216,8 +217,6 @@ def _solve_exactly(
     roots: list[Fraction],
 ) -> dict[str, Any] | None:
     """Round N and repair the equations N u = M u exactly (largest entries absorb the repair)."""
-    from flint import fmpq, fmpq_mat
-
     n = len(matrix)
     pairs = [(i, j) for i in range(n) for j in range(i + 1, n) if not forced[i, j]]
     value = {}
@@ -226,25 +225,10 @@ def _solve_exactly(
         size = roots[i] * roots[j]
         step = Fraction(max(1, int(size * grid)), grid * grid) if size < 1 else Fraction(max(1, int(size)), grid)
         value[i, j] = int(Fraction(float(split.nonnegative[i, j])) * size / step) * step
-    if equations:
-        pairs.sort(key=lambda p: -float(split.nonnegative[p]))
-        place = {p: t for t, p in enumerate(pairs)}
-        table = [[fmpq(0)] * (len(pairs) + 1) for _ in equations]
-        for row, (u, i, slope) in zip(table, equations):
-            residual = Fraction(slope)
-            for j, v in u.items():
-                p = (min(i, j), max(i, j))
-                if p in place:
-                    row[place[p]] = fmpq(v)
-                    residual -= v * value[p]
-            row[-1] = fmpq(residual.numerator, residual.denominator)
-        reduced, rank = fmpq_mat(table).rref()
-        for t in range(rank):
-            lead = next((k for k in range(len(pairs) + 1) if reduced[t, k] != 0), len(pairs))
-            if lead == len(pairs):
-                return None
-            change = reduced[t, len(pairs)]
-            value[pairs[lead]] += Fraction(int(change.p), int(change.q))
+    pairs.sort(key=lambda p: -float(split.nonnegative[p]))
+    rows = [({(min(i, j), max(i, j)): v for j, v in u.items()}, Fraction(slope)) for u, i, slope in equations]
+    if not repair(value, rows, pairs):
+        return None
     if any(v < 0 for v in value.values()):
         return None
     q = math.lcm(*(v.denominator for v in value.values()))

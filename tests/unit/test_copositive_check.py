@@ -80,6 +80,23 @@ def test_larger_graphs(item: Instance) -> None:
     answer.replay()
 
 
+@pytest.mark.parametrize("factor", [2, 7, Fraction(10**9, 3)])
+def test_common_factors(factor: Fraction | int) -> None:
+    """Proofs that hold numbers of the matrix's size (PSD + N, rounding, leaves of the search) are for M / gcd."""
+    picked = [i for i in catalogue(largest=70) if i.name in ("21 johnson 8-4-4", "10 Z(Petersen)+", "2 J-2A(C9)")]
+    assert len(picked) == 3
+    for item in picked:
+        answer = mfo.copositive.check([[v * factor for v in row] for row in item.matrix])
+        assert name_of(answer) == item.answer
+        answer.replay()
+    rng = np.random.default_rng(1)
+    b = rng.standard_normal((9, 9))
+    long = b @ b.T - 0.1 * np.diag(rng.random(9))
+    answer = mfo.copositive.check([[Fraction(v) * factor for v in row] for row in ((long + long.T) / 2).tolist()])
+    assert answer.copositive is not None
+    answer.replay()
+
+
 def planted(n: int, seed: int, horns: int) -> np.ndarray:
     """Q = C^T diag(PSD, Horns) C + N, C = I - x 1^T: x (support n // 3) has the value 0, the least."""
     rng = np.random.default_rng(seed)
@@ -115,7 +132,7 @@ def test_planted_forms(n: int, horns: int) -> None:
 
 def test_closures_of_nodes() -> None:
     """The search with semidefinite closures agrees with the plain one and replays, on the boundary too."""
-    from meanfield_opt.copositive.check import close_node
+    from meanfield_opt.copositive.prove import close_node
     from meanfield_opt.copositive.tree import TreeSearch
 
     for item in SMALL:
