@@ -72,6 +72,15 @@ class Recorder:
         penalty = p.lambda1 * float(np.square(theta).sum()) + p.lambda2 * float(np.square(readout).sum())
         return penalty + p.loss.value(readout @ phi, p.targets)
 
+    def state(self) -> dict[str, Array]:
+        """The rows as arrays, for a checkpoint."""
+        names = ("steps", "energy", "parallelism", "cka", "distance", "kernels")
+        return {n: np.array(c) for n, c in zip(names, zip(*self.rows))} if self.rows else {}
+
+    def restore(self, state: dict[str, Array]) -> None:
+        """Take up what ``state`` gave."""
+        self.rows = [(int(s), *(np.asarray(v) for v in rest)) for s, *rest in zip(*state.values())]  # type: ignore[misc]
+
     def result(self) -> Dynamics:
         """Everything recorded so far."""
         steps, energy, parallel, near, far, kernels = (np.array(c) for c in zip(*self.rows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +21,7 @@ Array = NDArray[np.float64]
 class ImprovingNeuron:
     """A neuron theta (r,) whose first variation at a trained network is negative: ratio |Z phi(h)|/sqrt(tau c(h)) > 1.
 
-    source: "proof engine" (named while the network was being certified), "certified support" or "local search".
+    source: "certificate" (named by the certificate of the network), "certified support" or "local search".
     """
 
     theta: Array
@@ -33,7 +34,8 @@ class Escape:
     """Training on after adding improving neurons one at a time.
 
     before: the relative gap at which the network had stopped. control: the gap after the same further training with
-    no neuron added. gaps: after each round (one neuron added, then trained). sources: where each neuron came from.
+    no neuron added. gaps: after each round (one neuron added, then trained). ratios, sources: of each added neuron.
+    verdict: of the stopped network's own certificate ("" if none was made); "refuted" is a proof that it is not optimal.
     """
 
     seed: int
@@ -42,6 +44,7 @@ class Escape:
     gaps: tuple[float, ...]
     ratios: tuple[float, ...]
     sources: tuple[str, ...]
+    verdict: str = ""
 
     def words(self) -> str:
         """The three gaps in short."""
@@ -58,14 +61,17 @@ def improving_neuron(
     starts: int = 20,
     seed: int = 0,
 ) -> ImprovingNeuron | None:
-    """The neuron with the largest ratio among the one a proof engine named, the certified support and local searches.
+    """The neuron that a certificate ``named`` if it improves; else the largest ratio among the certified support and
+    local searches.
 
     None where nothing found exceeds 1 + 1e-9 (which proves nothing about the network).
     """
     z = problem.dual_point(measure)
-    candidates: list[tuple[Array, str]] = []
     if named is not None:
-        candidates.append((np.atleast_2d(named), "proof engine"))
+        own = float(problem.ratio(z, problem.geometry.preactivation(np.atleast_2d(named)))[0])
+        if own > 1 + 1e-9:
+            return ImprovingNeuron(np.asarray(named), own, "certificate")
+    candidates: list[tuple[Array, str]] = []
     if support is not None and support.n_atoms:
         candidates.append((problem.geometry.weights(support.atoms), "certified support"))
     if starts:
@@ -128,13 +134,18 @@ def escape(
     readout: Array,
     lower: float,
     *,
+    name: Callable[[Measure], tuple[Array | None, str]] | None = None,
     support: Measure | None = None,
-    named: Array | None = None,
     options: TrainOptions | None = None,
     rounds: int = 6,
     target: float = 1e-4,
+    control: float | None = None,
 ) -> Escape:
-    """Add the improving neuron, train on, repeat until the gap is at most ``target`` or ``rounds`` are done."""
+    """Add the improving neuron, train on, repeat until the gap is at most ``target`` or ``rounds`` are done.
+
+    name: certifies a network and returns (the neuron its certificate names, its verdict); asked in every round.
+    control: the gap after the same further training without a neuron, where it is known already.
+    """
     opt = options or TrainOptions(steps=1500, rate=0.03)
     opt = replace(opt, record_every=0, checkpoint=None, progress=None)
 
@@ -146,14 +157,17 @@ def escape(
 
     energy = problem.energy(_measure(problem, theta, readout))
     before = float(gap(np.array([energy]), lower)[0])
-    *_, control = further(theta, readout)
+    if control is None:
+        *_, control = further(theta, readout)
     gaps: list[float] = []
     ratios: list[float] = []
     sources: list[str] = []
+    verdict = ""
     for turn in range(rounds):
-        found = improving_neuron(
-            problem, _measure(problem, theta, readout), support, named=named if turn == 0 else None, seed=turn
-        )
+        measure = _measure(problem, theta, readout)
+        named, word = (None, "") if name is None else name(measure)
+        verdict = word if turn == 0 else verdict
+        found = improving_neuron(problem, measure, support, named=named, seed=turn)
         if found is None:
             break
         theta, readout = add_neuron(problem, theta, readout, found.theta)
@@ -163,7 +177,7 @@ def escape(
         sources.append(found.source)
         if now <= target:
             break
-    return Escape(seed, before, control, tuple(gaps), tuple(ratios), tuple(sources))
+    return Escape(seed, before, control, tuple(gaps), tuple(ratios), tuple(sources), verdict)
 
 
 def _measure(problem: TwoLayerProblem, theta: Array, readout: Array) -> Measure:

@@ -146,6 +146,8 @@ def read_two_layer(module: Any, phi: Activation | None) -> tuple[Array, Array | 
                 "Linear(bias=False)) or a network of Solution.to_torch()."
             )
         first, middle, last = layers
+        if not (first.weight.is_floating_point() and last.weight.is_floating_point()):
+            raise InputError(f"the network's weights are {first.weight.dtype}; give real floating-point weights.")
         if phi is not None:
             _check_activation(middle, phi, first.weight.dtype, first.weight.device)
         if last.bias is not None and bool((last.bias != 0).any()):

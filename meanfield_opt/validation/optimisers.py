@@ -24,7 +24,7 @@ def value_and_gradient(objective: Objective, x: Any, index: Any | None, label_no
 
 
 class Stepper(ABC):
-    """One optimiser, holding its state."""
+    """One optimiser. ``state`` is replaced by every step and its parts are never changed in place."""
 
     def __init__(self, objective: Objective, options: TrainOptions, x: Any) -> None:
         self.objective, self.options = objective, options
@@ -48,9 +48,9 @@ class Adam(Stepper):
 
     def step(self, x: Any, t: int, index: Any | None, label_noise: Any | None, noise: Any | None) -> tuple[Any, Any]:
         energies, g = value_and_gradient(self.objective, x, index, label_noise)
-        m, v = self.state["m"], self.state["v"]
-        m.mul_(0.9).add_(g, alpha=0.1)
-        v.mul_(0.999).addcmul_(g, g, value=0.001)
+        m = self.state["m"].mul(0.9).add_(g, alpha=0.1)
+        v = self.state["v"].mul(0.999).addcmul_(g, g, value=0.001)
+        self.state = {"m": m, "v": v}
         denominator = (v / (1 - 0.999 ** (t + 1))).sqrt_().add_(1e-12)
         rate = self.options.rate_at(t) / (1 - 0.9 ** (t + 1))
         return x.addcdiv(m, denominator, value=-rate), energies
@@ -66,8 +66,8 @@ class GradientDescent(Stepper):
         energies, g = value_and_gradient(self.objective, x, index, label_noise)
         if noise is not None:
             g = g + noise
-        m = self.state["m"]
-        m.mul_(self.options.momentum).add_(g)
+        m = self.state["m"].mul(self.options.momentum).add_(g)
+        self.state = {"m": m}
         return x.add(m, alpha=-self.options.rate_at(t)), energies
 
 
@@ -94,17 +94,15 @@ class Lbfgs(Stepper):
 
     def step(self, x: Any, t: int, index: Any | None, label_noise: Any | None, noise: Any | None) -> tuple[Any, Any]:
         torch = import_torch()
-        state = self.state
-        if state["used"] == 0:
-            state["e"], state["g"] = value_and_gradient(self.objective, x, None, None)
-        state["used"] += 1
-        e, g = state["e"], state["g"]
+        e, g = self.state["e"], self.state["g"]
+        if self.state["used"] == 0:
+            e, g = value_and_gradient(self.objective, x, None, None)
         direction = -self._apply_inverse(g)
         slope = (direction * g).sum(1)
         reset = ~(slope < 0)
         direction = torch.where(reset[:, None], -g, direction)
         slope = torch.where(reset, -g.square().sum(1), slope)
-        fresh = (state["rho"] == 0).all(dim=0)
+        fresh = (self.state["rho"] == 0).all(dim=0)
         length = torch.where(fresh, 1.0 / g.norm(dim=1).clamp_min(1.0), torch.ones_like(e))
         done = torch.zeros_like(reset)
         best, new_e = x, e
@@ -120,8 +118,8 @@ class Lbfgs(Stepper):
                 break
             length = torch.where(done, length, 0.5 * length)
         _, new_g = value_and_gradient(self.objective, best, None, None)
-        self._remember(best - x, new_g - g, done)
-        state["e"], state["g"] = new_e, new_g
+        pairs = self._remembered(best - x, new_g - g, done)
+        self.state = {**pairs, "e": new_e, "g": new_g, "used": self.state["used"] + 1}
         return best, e
 
     def _apply_inverse(self, g: Any) -> Any:
@@ -141,18 +139,19 @@ class Lbfgs(Stepper):
             q = q + (alpha[i] - beta)[:, None] * s[i]
         return q
 
-    def _remember(self, s: Any, y: Any, done: Any) -> None:
+    def _remembered(self, s: Any, y: Any, done: Any) -> dict[str, Any]:
+        """The pairs with (s, y) added: a seed with a bad pair keeps its old ones; a failed line search empties them."""
         torch = import_torch()
-        state = self.state
+        state, out = self.state, {}
         product = (s * y).sum(1)
         good = done & (product > 1e-12 * s.norm(dim=1) * y.norm(dim=1))
         rho = torch.where(good, 1.0 / torch.where(good, product, torch.ones_like(product)), torch.zeros_like(product))
         for name, new in (("s", s), ("y", y)):
             rolled = torch.cat([state[name][1:], new[None]])
-            # a seed with a bad pair keeps its old memory; a failed line search empties it
-            state[name] = torch.where(good[None, :, None], rolled, state[name])
-        state["rho"] = torch.where(good[None], torch.cat([state["rho"][1:], rho[None]]), state["rho"])
-        state["rho"] = torch.where(done[None], state["rho"], torch.zeros_like(state["rho"]))
+            out[name] = torch.where(good[None, :, None], rolled, state[name])
+        kept = torch.where(good[None], torch.cat([state["rho"][1:], rho[None]]), state["rho"])
+        out["rho"] = torch.where(done[None], kept, torch.zeros_like(kept))
+        return out
 
 
 STEPPERS: dict[str, type[Stepper]] = {"adam": Adam, "gd": GradientDescent, "sgd": GradientDescent, "lbfgs": Lbfgs}

@@ -35,6 +35,7 @@ class TrainOptions:
     zero; a constant rate does not converge on kinked objectives and blames local minima that are not there.
     gradient_noise, label_noise: standard deviations of Gaussian noise added to the gradient and to the targets at
     every step, drawn per seed and per step. precision: "float64" or "float32". device: "auto", "cpu", "cuda", ...
+    threads: CPU threads of torch while training (None: one, unless the problem is very large).
     stop_gap, lower: a seed stops when (E - lower)/E <= stop_gap. record_every: steps between observations (0: none).
     checkpoint: a file written every ``checkpoint_every`` steps, and resumed from if it is there and fits.
     """
@@ -49,6 +50,7 @@ class TrainOptions:
     label_noise: float = 0.0
     precision: str = "float64"
     device: str = "auto"
+    threads: int | None = None
     stop_gap: float | None = None
     lower: float = -math.inf
     check_every: int = 100
@@ -73,8 +75,9 @@ class TrainOptions:
         for name in ("check_every", "checkpoint_every"):
             integer(getattr(self, name), name, least=1)
         integer(self.record_every, "record_every", least=0)
-        if self.batch is not None:
-            integer(self.batch, "batch", least=1)
+        for name in ("batch", "threads"):
+            if getattr(self, name) is not None:
+                integer(getattr(self, name), name, least=1)
         noisy = self.batch is not None or self.gradient_noise > 0 or self.label_noise > 0
         if noisy and self.method != "sgd":
             raise InputError(
@@ -94,6 +97,6 @@ class TrainOptions:
 
     def identity(self) -> str:
         """A hash of everything that decides the outcome; a checkpoint resumes only the same run."""
-        skip = {"progress", "checkpoint", "checkpoint_every", "device"}
+        skip = {"progress", "checkpoint", "checkpoint_every", "device", "threads"}
         body = {f.name: repr(getattr(self, f.name)) for f in fields(self) if f.name not in skip}
         return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

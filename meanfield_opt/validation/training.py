@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 from collections.abc import Callable
@@ -14,9 +15,11 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..validate import positive
+from .checkpoint import Position, Remembers, resume, save
+from .device import pick_device, torch_threads
 from .networks import import_torch
 from .objective import Objective
-from .optimisers import STEPPERS, value_and_gradient
+from .optimisers import STEPPERS, Stepper, value_and_gradient
 from .options import TrainingProgress, TrainOptions
 
 Array = NDArray[np.float64]
@@ -49,20 +52,6 @@ class Trained:
         return {
             name: np.asarray(value[0]) for name, value in self.objective.unpack(self.parameters[row : row + 1]).items()
         }
-
-
-def pick_device(name: str) -> Any:
-    """The torch device: "auto" is CUDA where it is present; a named device that is absent is refused."""
-    torch = import_torch()
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        first = str(error).splitlines()[0]
-        raise InputError(f"the device {name!r} cannot be used here: {first} Use device='auto' or 'cpu'.") from error
-    return device
 
 
 class Noise:
@@ -115,9 +104,9 @@ def train(
 
     seeds: how many (0, 1, ...) or which. scale: of the initial weights. start (S, n): initial parameters instead.
     observe: called with (step, parameters (S, n)) every ``options.record_every`` steps, and at the end.
-    A seed that diverges is frozen at its last finite parameters and reported, the others go on.
+    A seed that diverges is frozen at its last finite parameters and reported, the others go on. An interrupted run with
+    a checkpoint stores where it stood; the same call then goes on from there.
     """
-    torch = import_torch()
     opt = TrainOptions() if options is None else options
     chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(int(s) for s in seeds)
     if not chosen or min(chosen) < 0:
@@ -129,97 +118,96 @@ def train(
     )
     if first.shape != (len(chosen), objective.size):
         raise InputError(f"start must have shape {(len(chosen), objective.size)}, not {first.shape}.")
+    if not np.isfinite(first).all():
+        raise InputError("start contains NaN or infinity.")
+    given = "" if start is None else hashlib.sha256(first.tobytes()).hexdigest()
+    identity = f"{objective.fingerprint} {opt.identity()} {chosen} {given or repr(scale)}"
+    with torch_threads(len(chosen) * objective.size * objective.n_samples, opt.threads):
+        return _train(objective, chosen, opt, first, identity, observe)
+
+
+def _train(
+    objective: Objective,
+    chosen: tuple[int, ...],
+    opt: TrainOptions,
+    first: Array,
+    identity: str,
+    observe: Observer | None,
+) -> Trained:
+    torch = import_torch()
     device, dtype = pick_device(opt.device), getattr(torch, opt.precision)
     x = torch.as_tensor(first, dtype=dtype, device=device)
     stepper = STEPPERS[opt.method](objective, opt, x)
     noise = Noise(objective, opt, chosen, device, dtype)
-    active = torch.ones(len(chosen), dtype=torch.bool, device=device)
-    taken = torch.zeros(len(chosen), dtype=torch.int64, device=device)
-    bad = torch.zeros(len(chosen), dtype=torch.bool, device=device)
-    begin = 0
-    identity = (
-        f"{objective.fingerprint} {opt.identity()} {chosen} {hash(first.tobytes())}"
-        if start is not None
-        else (f"{objective.fingerprint} {opt.identity()} {chosen} {scale!r}")
-    )
+    no = torch.zeros(len(chosen), dtype=torch.bool, device=device)
+    at = Position(0, x, ~no, torch.zeros(len(chosen), dtype=torch.int64, device=device), no, stepper.state)
     path = None if opt.checkpoint is None else Path(opt.checkpoint)
     if path is not None and path.exists():
-        begin, x, active, taken, bad = _resume(path, identity, stepper, device)
-    for step in range(begin, opt.steps):
-        if opt.record_every and observe is not None and step % opt.record_every == 0:
-            observe(step, x.detach().cpu().double().numpy())
-        index, label, gradient = noise.at(step)
-        new, energy = stepper.step(x, step, index, label, gradient)
-        good = torch.isfinite(new).all(dim=1)
-        bad |= active & ~good
-        active &= good
-        x = torch.where(active[:, None], new, x)
-        taken += active
-        if (step + 1) % opt.check_every == 0:
-            if opt.stop_gap is not None:
-                now = energy if index is None and label is None else _energies(objective, x)
-                active &= (now - opt.lower) > opt.stop_gap * now.abs()
-            if opt.progress is not None:
-                shown = energy.detach().cpu().double().numpy()
-                count = int(active.sum())
-                opt.progress(
-                    TrainingProgress(step + 1, opt.steps, float(np.min(shown)), float(np.median(shown)), count)
-                )
-            if not bool(active.any()):
-                break
-        if path is not None and (step + 1) % opt.checkpoint_every == 0:
-            _save(path, identity, step + 1, x, active, taken, bad, stepper)
-    final = x.detach().cpu().double()
+        at, memory = resume(path, identity, at)
+        stepper.state = at.state
+        if memory is not None and isinstance(observe, Remembers):
+            observe.restore(memory)
+    seen = at.step
+    try:
+        while at.step < opt.steps and bool(at.active.any()):
+            if opt.record_every and observe is not None and at.step % opt.record_every == 0:
+                observe(at.step, at.x.detach().cpu().double().numpy())
+            at = _advance(objective, opt, stepper, noise, at)
+            if path is not None and at.step % opt.checkpoint_every == 0:
+                save(path, identity, at, _memory(observe))
+                seen = at.step
+    finally:  # also when interrupted: what was reached is kept
+        if path is not None and at.step > seen:
+            save(path, identity, at, _memory(observe))
+    return _finish(objective, chosen, opt, at, observe)
+
+
+def _advance(objective: Objective, opt: TrainOptions, stepper: Stepper, noise: Noise, at: Position) -> Position:
+    """One step; at every check, seeds that are near enough stop and progress is reported."""
+    torch = import_torch()
+    index, label, gradient = noise.at(at.step)
+    new, energy = stepper.step(at.x, at.step, index, label, gradient)
+    good = torch.isfinite(new).all(dim=1)
+    bad = at.bad | (at.active & ~good)
+    active = at.active & good
+    x = torch.where(active[:, None], new, at.x)
+    taken = at.taken + active
+    step = at.step + 1
+    if step % opt.check_every == 0:
+        if opt.stop_gap is not None:
+            with torch.no_grad():  # in float64, and a hair inside: the certified gap is rounded up
+                now = objective.energies(x.double(), None, None)
+            active = active & ((now - opt.lower) > opt.stop_gap * (1 - 1e-6) * now.abs())
+        if opt.progress is not None:
+            shown = energy.detach().cpu().double().numpy()
+            left = int(active.sum())
+            opt.progress(TrainingProgress(step, opt.steps, float(np.min(shown)), float(np.median(shown)), left))
+    return Position(step, x, active, taken, bad, stepper.state)
+
+
+def _memory(observe: Observer | None) -> dict[str, Any] | None:
+    return observe.state() if isinstance(observe, Remembers) else None
+
+
+def _finish(
+    objective: Objective, chosen: tuple[int, ...], opt: TrainOptions, at: Position, observe: Observer | None
+) -> Trained:
+    final = at.x.detach().cpu().double()
     if observe is not None:
-        observe(int(taken.max()), final.numpy())
+        observe(int(at.taken.max()), final.numpy())
     energy, slope = value_and_gradient(objective, final, None, None)
-    if bool(bad.any()):
-        log.warning("%d of %d seeds diverged; lower the rate", int(bad.sum()), len(chosen))
+    if bool(at.bad.any()):
+        log.warning("%d of %d seeds diverged; lower the rate", int(at.bad.sum()), len(chosen))
     return Trained(
         objective,
         chosen,
         final.numpy(),
         energy.numpy(),
         slope.norm(dim=1).numpy(),
-        taken.cpu().numpy(),
-        bad.cpu().numpy(),
+        at.taken.cpu().numpy(),
+        at.bad.cpu().numpy(),
         opt,
     )
-
-
-def _energies(objective: Objective, x: Any) -> Any:
-    with import_torch().no_grad():
-        return objective.energies(x, None, None)
-
-
-def _save(path: Path, identity: str, step: int, x: Any, active: Any, taken: Any, bad: Any, stepper: Any) -> None:
-    torch = import_torch()
-    body = {
-        "identity": identity,
-        "step": step,
-        "x": x,
-        "active": active,
-        "taken": taken,
-        "bad": bad,
-        "state": stepper.state,
-    }
-    part = path.with_name(path.name + ".part")
-    torch.save(body, part)
-    part.replace(path)  # a checkpoint is whole or absent
-
-
-def _resume(path: Path, identity: str, stepper: Any, device: Any) -> tuple[int, Any, Any, Any, Any]:
-    torch = import_torch()
-    try:
-        body = torch.load(path, map_location=device, weights_only=True)
-        if body["identity"] != identity:
-            raise InputError(f"the checkpoint {path} belongs to another run; remove it or name another file.")
-        stepper.state = body["state"]
-        return int(body["step"]), body["x"], body["active"], body["taken"], body["bad"]
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(f"the checkpoint {path} cannot be read ({type(error).__name__}); remove it.") from error
 
 
 def gap(energies: Array, lower: float) -> Array:

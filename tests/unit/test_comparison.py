@@ -53,6 +53,14 @@ def test_narrow_networks_stop_above_it_and_the_added_neuron_frees_them(narrow: m
     (out,) = narrow.escapes
     assert out.control > 0.2 * out.before  # training on alone does not help
     assert out.gaps[-1] < 0.1 * out.control
+    # it is the certificate of the stopped network that refutes it and names the first neuron
+    assert out.verdict == "refuted"
+    assert out.sources[0] == "certificate"
+    assert out.ratios[0] > 1
+    for s in narrow.seeds:
+        assert s.control <= s.gap * (1 + 1e-9) + 1e-6
+        assert s.standing == ("local minimum" if s.control > 0.5 * s.gap else "unfinished")
+    assert any(s.standing == "local minimum" for s in narrow.seeds)
 
 
 def test_the_page_stands_alone(narrow: mfo.Comparison, tmp_path: Path) -> None:
@@ -101,3 +109,79 @@ def test_refusals() -> None:
         mfo.compare(problem, best(problem), stepps=3)
     with pytest.raises(mfo.InputError, match="width"):
         mfo.compare(problem, best(problem), width=0)
+    with pytest.raises(mfo.InputError, match="needs a Solution, not Sequential"):
+        mfo.compare(problem, torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2)))  # type: ignore[arg-type]
+    with pytest.raises(mfo.InputError, match="certificate belongs to another"):
+        mfo.compare(problem, best(problem), certificate=mfo.certify(other, best(other)))
+    with pytest.raises(mfo.InputError, match="options must be"):
+        mfo.compare(problem, best(problem), options={"steps": 3})  # type: ignore[arg-type]
+    with pytest.raises(mfo.InputError, match="examine"):
+        mfo.compare(problem, best(problem), examine=-1)
+
+
+class Interrupted(Exception):
+    pass
+
+
+def test_an_interrupted_comparison_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    problem = mfo.problems.hypercube(2)
+    solution, file = best(problem), tmp_path / "run.pt"
+    proof = mfo.certify(problem, solution)
+    options: dict[str, Any] = {"seeds": 2, "width": 8, "steps": 300, "examine": 0, "certificate": proof}
+    whole = mfo.compare(problem, solution, **options)
+
+    def stop(progress: mfo.TrainingProgress) -> None:
+        if progress.step == 200:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        mfo.compare(problem, solution, **options, checkpoint=str(file), checkpoint_every=130, progress=stop)
+    assert torch.load(file, weights_only=True)["step"] == 199  # the last whole step
+    resumed = mfo.compare(problem, solution, **options, checkpoint=str(file), checkpoint_every=130)
+    np.testing.assert_array_equal(resumed.trained.parameters, whole.trained.parameters)
+    np.testing.assert_array_equal(resumed.dynamics.steps, whole.dynamics.steps)
+    np.testing.assert_array_equal(resumed.dynamics.gap, whole.dynamics.gap)
+    np.testing.assert_array_equal(resumed.dynamics.kernels, whole.dynamics.kernels)
+    np.testing.assert_array_equal(resumed.values("gap"), whole.values("gap"))
+    other = mfo.problems.hypercube(2, lambda1=0.02)
+    with pytest.raises(mfo.InputError, match="another run"):
+        mfo.compare(other, best(other), seeds=2, width=8, steps=300, checkpoint=str(file))
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_seeds_stop_at_the_certified_gap_they_were_asked_for(precision: str) -> None:
+    problem = mfo.problems.hypercube(2)
+    c = mfo.compare(
+        problem, best(problem), seeds=3, steps=3000, threshold=1e-2, stop_gap=1e-2, check_every=20, precision=precision
+    )
+    assert (c.values("steps") < 3000).all()
+    assert c.reached.all()  # by the rigorous energy, not by the one seen in training
+    assert (c.values("gap") > 1e-4).all()
+
+
+def test_networks_that_do_not_fit_are_refused() -> None:
+    problem = mfo.problems.hypercube(2)
+    inputs = problem.geometry.n_parameters - 1
+
+    def network(*, outputs: int = 2, width: int = 3, activation: Any = None, dtype: Any = None, taken: int = 0) -> Any:
+        torch.manual_seed(0)
+        phi = torch.nn.ReLU() if activation is None else activation
+        kind = dtype or torch.float64
+        first = torch.nn.Linear(taken or inputs, width, dtype=kind)
+        return torch.nn.Sequential(first, phi, torch.nn.Linear(width, outputs, bias=False, dtype=kind))
+
+    assert mfo.certify(problem, network(dtype=torch.float32)).lower_bound > 0  # read exactly into float64
+    bad = network()
+    with torch.no_grad():
+        bad[0].weight[0, 0] = torch.nan
+    for module, text in (
+        (network(outputs=3), "3 outputs"),
+        (network(taken=7), "7 inputs"),
+        (network(activation=torch.nn.Tanh()), "activation Tanh"),
+        (network(activation=torch.nn.Softmax(0)), "activation Softmax"),
+        (bad, "NaN"),
+        (network(dtype=torch.complex64), "complex"),
+        (torch.nn.Linear(inputs, 2), "two-layer"),
+    ):
+        with pytest.raises(mfo.InputError, match=text):
+            mfo.certify(problem, module)

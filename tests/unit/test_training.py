@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,13 +75,68 @@ def test_a_checkpoint_resumes_the_same_run(method: str, tmp_path: Path) -> None:
         train(o, 3, stored, observe=interrupt)
     seen.clear()
     rest = train(o, 3, stored, observe=lambda step, _: seen.append(step))
-    assert seen[0] == 20
+    assert seen[0] == 30  # it was interrupted at 30 and stored where it stood, not only at 20
     np.testing.assert_allclose(rest.parameters, whole.parameters, atol=1e-12)
     with pytest.raises(mfo.InputError, match="another run"):
         train(o, 4, stored)
     file.write_bytes(b"broken")
     with pytest.raises(mfo.InputError, match="cannot be read"):
         train(o, 3, stored)
+
+
+def test_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
+    o, file = objective(), tmp_path / "run.pt"
+    stored = options("adam", checkpoint=str(file), checkpoint_every=20)
+    train(o, 3, stored)
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(mfo.InputError, match="cannot be read"):
+        train(o, 3, stored)
+    file.write_bytes(whole)
+    body = torch.load(file, weights_only=True)
+    for key, value in (("x", body["x"] * np.nan), ("x", body["x"][:, 1:]), ("state", {}), ("x", body["x"].float())):
+        torch.save({**body, key: value}, file)
+        with pytest.raises(mfo.InputError, match="damaged"):
+            train(o, 3, stored)
+    torch.save([1, 2], file)
+    with pytest.raises(mfo.InputError, match="cannot be read"):
+        train(o, 3, stored)
+    file.write_bytes(whole)
+    other = TwoLayerObjective(mfo.problems.hypercube(2, lambda1=0.02), 6)
+    with pytest.raises(mfo.InputError, match="another run"):
+        train(other, 3, stored)
+    with pytest.raises(mfo.InputError, match="cannot be written"):
+        train(o, 3, options("adam", checkpoint=str(tmp_path / "no" / "run.pt")))
+
+
+def test_a_given_start_is_known_again_in_another_process(tmp_path: Path) -> None:
+    """Python's hash of bytes differs from process to process; a checkpoint must not depend on it."""
+    o, file = objective(), tmp_path / "run.pt"
+    first = o.initial([0], 1.0)
+    train(o, 1, options("adam", checkpoint=str(file)), start=first)
+    assert hashlib.sha256(first.tobytes()).hexdigest() in torch.load(file, weights_only=True)["identity"]
+    with pytest.raises(mfo.InputError, match="another run"):
+        train(o, 1, options("adam", checkpoint=str(file)), start=first + 1e-9)
+
+
+def test_threads_are_put_back() -> None:
+    before = torch.get_num_threads()
+    seen: list[int] = []
+    try:
+        torch.set_num_threads(2)
+        train(objective(), 1, options("gd", record_every=20), observe=lambda *_: seen.append(torch.get_num_threads()))
+        assert torch.get_num_threads() == 2
+        train(objective(), 1, options("gd", record_every=20, threads=2), observe=lambda *_: seen.append(0))
+
+        def fail(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            train(objective(), 1, options("gd", record_every=20), observe=fail)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert set(seen[:2]) == {1}
 
 
 def test_decayed_adam_reaches_the_certified_optimum_and_stops_there() -> None:
@@ -128,3 +184,5 @@ def test_bad_runs() -> None:
         train(objective(), 2, TrainOptions(device="abacus"))
     with pytest.raises(mfo.InputError, match="shape"):
         train(objective(), 2, start=np.zeros((2, 3)))
+    with pytest.raises(mfo.InputError, match="NaN"):
+        train(objective(), 1, start=np.full((1, objective().size), np.nan))
