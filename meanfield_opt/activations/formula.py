@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -24,12 +25,52 @@ def import_sympy() -> Any:
     return sympy
 
 
+_NUMBER = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?(?![A-Za-z_])"
+_TOKEN = re.compile(rf"\s*(?:(?P<number>{_NUMBER})|(?P<name>[A-Za-z][A-Za-z0-9]*)|(?P<sign>\*\*|[-+*/()]))")
+_FUNCTIONS = {"exp", "log", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "atan", "erf", "erfc"}
+_NAMES = _FUNCTIONS | {"pi", "E"}
+MOST_TEXT = 2000
+
+
+def variables_of(text: str) -> set[str]:
+    """The variable of a plain formula (numbers, signs, parentheses, known names, one variable); InputError otherwise.
+
+    sympy reads formulas by evaluating them as Python, and a formula may come from a certificate that nobody has to
+    trust: whatever is not in this small grammar must not reach it.
+    """
+    at, last, rest = 0, "", text.rstrip()
+    variables: set[str] = set()
+    if len(rest) > MOST_TEXT:
+        raise InputError(f"a formula of {len(rest)} characters is too long; at most {MOST_TEXT} are read.")
+    while at < len(rest):
+        token = _TOKEN.match(rest, at)
+        if token is None:
+            raise InputError(f"{text!r} is not a formula in t: {rest[at : at + 12]!r} is unknown; known are {KNOWN}.")
+        sign = token["sign"] or ""
+        if sign == "(" and last not in {*_FUNCTIONS, "", "(", "+", "-", "*", "/", "**"}:
+            raise InputError(f"{text!r} is not a formula in t: {last!r} is no known function; known are {KNOWN}.")
+        if token["name"] and token["name"] not in _NAMES:
+            variables.add(token["name"])
+        last = sign or token["name"] or "0"
+        at = token.end()
+    if len(variables) > 1:
+        raise InputError(f"the formula {text!r} has the symbols {sorted(variables)}; it may use one variable, t.")
+    return variables
+
+
 def parse(text: Any) -> Any:
     """A sympy expression in the one real symbol t; InputError for anything else."""
     sympy = import_sympy()
+    names = {"t"}
+    if isinstance(text, str):
+        names |= variables_of(text)
+    elif not isinstance(text, (sympy.Expr, int, float)):
+        raise InputError(f"a formula is text or a sympy expression, not {type(text).__name__}.")
     t = sympy.Symbol("t", real=True)
     try:
-        expression = sympy.sympify(text, locals={"t": t})
+        expression = sympy.sympify(text, locals=dict.fromkeys(names, t))
+        if not isinstance(expression, sympy.Expr):
+            raise InputError(f"{text!r} is not a formula in t.")
     except (sympy.SympifyError, SyntaxError, TypeError, AttributeError) as error:
         raise InputError(f"{text!r} is not a formula in t: {error}") from error
     symbols = list(getattr(expression, "free_symbols", ()))

@@ -66,6 +66,8 @@ class PiecewiseLinear(Activation):
                 with np.errstate(invalid="ignore", over="ignore"):
                     y = s * t + c
                     slack = 4 * 2.0**-53 * (np.abs(s * t) + abs(c)) + 2.0**-1070
+                    if s != piece.slope:  # a slope among the denormal numbers is rounded to a multiple of 2^-1074
+                        slack = slack + np.abs(t) * 2.0**-1074
                     # past the largest float, y is infinite and so is the slack: down(inf) is what is known
                     y_lo = np.where(np.isinf(y), down(y), down(y - slack))
                     y_hi = np.where(np.isinf(y), up(y), up(y + slack))

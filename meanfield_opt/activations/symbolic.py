@@ -12,7 +12,7 @@ import numpy as np
 
 from ..activation import Activation, Array, Limit
 from ..errors import InputError
-from ..rounding import up
+from ..rounding import down, up
 from . import formula
 from .piecewise import not_nan
 
@@ -86,7 +86,7 @@ class Table:
         half = 0.5 / PER_UNIT * (1 + 2.0**-40)
         steep = np.maximum(np.abs(self.slope[:, 0]), np.abs(self.slope[:, 1]))
         low, high = self.points(self.centres)
-        return low - up(steep * half), high + up(steep * half)
+        return down(low - up(steep * half)), up(high + up(steep * half))
 
 
 def _running(x: Array, first: Any, last: Any, best: Any) -> Array:
@@ -111,7 +111,8 @@ def build(text: str, left: float, right: float) -> Table:
     expression = formula.parse(text)
     cells = round((right - left) * PER_UNIT)
     centres = left + (np.arange(cells) + 0.5) / PER_UNIT
-    rows = [formula.taylor(expression, float(c), 0.5 / PER_UNIT, ORDER) for c in centres]
+    # a little wider than the cell: the cell of a point is found in floating point
+    rows = [formula.taylor(expression, float(c), 0.5 / PER_UNIT * (1 + 2.0**-40), ORDER) for c in centres]
     slope = expression.diff(*expression.free_symbols) if expression.free_symbols else expression * 0
     tails = []
     for lo, hi in ((-math.inf, left), (right, math.inf)):
@@ -144,10 +145,11 @@ class Symbolic(Activation):
     name: str = field(default="symbolic", init=False)
 
     def __post_init__(self) -> None:
+        # the printed text is the definition (printing rounds numbers), so it is what degree and odd are proved of
+        object.__setattr__(self, "expression", str(formula.parse(self.expression)))
+        object.__setattr__(self, "negative", None if self.negative is None else str(formula.parse(self.negative)))
         right = formula.parse(self.expression)
         left = right if self.negative is None else formula.parse(self.negative)
-        object.__setattr__(self, "expression", str(right))
-        object.__setattr__(self, "negative", None if self.negative is None else str(left))
         object.__setattr__(self, "degree", None if self.degree is None else float(self.degree))
         _prove(left, right, self.degree, bool(self.odd))
         object.__setattr__(self, "escapes", self._find_escapes())

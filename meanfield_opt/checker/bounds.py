@@ -52,6 +52,7 @@ def network_energy_upper(problem: TwoLayerProblem, measure: Measure) -> float:
     """Rigorous upper bound on l1 sum m c + l2 sum m |w|^2 + L(sum m w phi) for the measure's own readout."""
     if measure.n_atoms == 0:
         zero = np.zeros_like(problem.targets)
+        problem.geometry.enclose(measure.atoms, None)  # refuses a kernel that is not proved positive definite
         value = problem.loss.value_upper(zero, zero, problem.targets)
         return value if not math.isnan(value) else math.inf
     if measure.readout is None:

@@ -20,17 +20,16 @@ Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 
-def equilibrate(matrix: Array) -> tuple[Array, Array] | None:
-    """(D A D, d) with d powers of two that bring the diagonal into [1/2, 2]; None unless scaling was exact."""
+def equilibrate(matrix: Array) -> tuple[Array, NDArray[np.int_]] | None:
+    """(D A D, e) with D = diag(2^e) bringing the diagonal into [1/2, 2]; None unless scaling was exact."""
     diagonal = np.diagonal(matrix)
     if not (np.isfinite(matrix).all() and (diagonal > 0).all()):
         return None
     exponents = -np.floor_divide(np.frexp(diagonal)[1], 2)
-    d = np.ldexp(1.0, exponents)
     with np.errstate(over="ignore", under="ignore"):
         scaled = np.ldexp(matrix, exponents[:, None] + exponents[None, :])
         back = np.ldexp(scaled, -(exponents[:, None] + exponents[None, :]))
-    return (scaled, d) if np.array_equal(back, matrix) else None
+    return (scaled, exponents) if np.array_equal(back, matrix) else None
 
 
 def proved_psd(matrix: Array, radius: Array | None = None) -> bool:
@@ -53,8 +52,7 @@ def proved_psd(matrix: Array, radius: Array | None = None) -> bool:
         scaled = balanced[0]
         if rad is not None:
             with np.errstate(over="ignore", under="ignore"):
-                rad = up(rad * balanced[1][:, None] * balanced[1][None, :] + 4 * TINY)
-                rad = up(up(rad))  # two products, each rounded once (or underflowed)
+                rad = up(np.ldexp(rad, balanced[1][:, None] + balanced[1][None, :]))
     spread = np.zeros(n) if rad is None else _row_sums(np.maximum(rad, rad.T))
     with np.errstate(all="ignore"):
         diagonal = np.abs(np.diagonal(scaled))

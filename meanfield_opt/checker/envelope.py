@@ -195,7 +195,11 @@ def cell_upper(points: Array, values: Array, n: Array) -> float:
     products = points * slope
     size = np.abs(products).sum(axis=1) + np.abs(values)
     level = float(np.max(up(values - products.sum(axis=1) + 2.0**-48 * size)))
-    best = np.clip(0.5 * slope / n, low, high)
+    # a curvature that underflowed may be rounded down to 0 or below: as 0 it is a lower bound, and an end is best
+    n = np.maximum(n, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        peak = np.where(n > 0, 0.5 * slope / n, np.where(slope > 0, np.inf, -np.inf))
+    best = np.clip(peak, low, high)
     # a tiny error in the maximiser costs its square times one: cover it by evaluating with a margin of rounding
     total = float(np.sum(slope * best - n * best * best))
     margin = 2.0**-48 * float(np.sum(np.abs(slope * best) + n * best * best)) + 2.0**-1000

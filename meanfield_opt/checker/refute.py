@@ -65,7 +65,7 @@ def measure_energy_lower(problem: TwoLayerProblem, measure: Measure) -> float:
         lo, hi = matmul_interval(dual, np.ascontiguousarray(phi_lo.T), np.ascontiguousarray(phi_hi.T))
         _, squares = square_interval(lo, hi)
         spent = sum_upper(up(measure.masses * sum_upper(squares, axis=0)))
-        spent = up(spent / (4.0 * problem.lambda2))
+        spent = up(spent / down(4.0 * problem.lambda2))
         cost = down(problem.lambda1 * np.maximum(sum_lower(down(measure.masses * cost_lower(problem, measure))), 0.0))
         value = float(down(down(cost - spent) + problem.loss.dual_lower(dual, problem.targets, 1.0)))
     return value if not math.isnan(value) else -math.inf

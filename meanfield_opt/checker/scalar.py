@@ -20,6 +20,8 @@ SLACK = 2.0**-46  # far above the rounding of the few operations below, relative
 def suprema(phi: Activation, r: Pair, c: Pair, a: float, tolerance: float) -> Array:
     """Upper bounds, within about ``tolerance`` where the bounds of phi allow, for every r and c in the given intervals."""
     out = np.empty(r[0].size)
+    if not 0.0 < a < np.inf:  # a coefficient that underflowed leaves no parabola to hold the supremum down
+        return np.full_like(out, np.inf)
     for start in range(0, out.size, CHUNK):
         part = slice(start, start + CHUNK)
         out[part] = _suprema(phi, (r[0][part], r[1][part]), (c[0][part], c[1][part]), a, tolerance)

@@ -24,6 +24,7 @@ from ..problem import TwoLayerProblem
 from ..rounding import down, matmul_bounds, sum_upper, up
 from .definite import proved_psd
 from .document import decode_array
+from .lift import left_slope
 
 Array = NDArray[np.float64]
 
@@ -103,7 +104,7 @@ def square_bound(factor: Array, q: Array, multipliers: Array) -> float:
 def shor_sigma(problem: TwoLayerProblem, dual: Array, groups: list[tuple[list[int], Array, Array]]) -> float:
     """The sigma that multipliers prove. groups: (outputs, directions (N, 1 or 2), multipliers (N, P)) for each pair."""
     geometry = problem.geometry
-    if not isinstance(geometry, FactorGeometry) or problem.activation.name != "relu" or problem.width is not None:
+    if not isinstance(geometry, FactorGeometry) or left_slope(problem) != 0.0 or problem.width is not None:
         raise CertificateError("the Shor bound is for relu neurons of free mass and inputs given by a factor.")
     if sorted(k for outputs, _, _ in groups for k in outputs) != list(range(problem.n_outputs)):
         raise CertificateError("the groups of outputs do not make up all outputs.")

@@ -42,6 +42,19 @@ REPLAYS: dict[str, Replay] = {
     "copositive": replay_lift,
     "exchange": replay_exchange,
 }
+#: kind of proof -> the suprema that its replay bounds: "ratio" (sigma, free mass), "excess" (kappa, under a width).
+#: A ratio says nothing about the excess: where sigma > 1 and phi is homogeneous, kappa is infinite.
+PROVES: dict[str, frozenset[str]] = {
+    "envelope": frozenset({"excess"}),
+    "input_view": frozenset({"ratio"}),
+    "output_view": frozenset({"ratio"}),
+    "levels": frozenset({"ratio", "excess"}),
+    "norm": frozenset({"ratio"}),
+    "hypercube": frozenset({"ratio"}),
+    "shor": frozenset({"ratio"}),
+    "copositive": frozenset({"ratio"}),
+    "exchange": frozenset({"ratio"}),
+}
 
 
 #: what a certificate for a two-layer problem contains
@@ -149,6 +162,9 @@ def _replayed(problem: TwoLayerProblem, dual: Array, scale: float, proof: Any) -
         raise CertificateError(f"proofs of kind {kind!r} are unknown to this checker.")
     if not isinstance(proof["words"], str) or not isinstance(proof["artefact"], dict):
         raise CertificateError("the proof needs words and an artefact.")
+    if ("ratio" if problem.width is None else "excess") not in PROVES[kind]:
+        mass = "free mass" if problem.width is None else "a width"
+        raise CertificateError(f"a proof of kind {kind!r} does not bound the supremum under {mass}.")
     claimed = decode_float(proof["bound"], "the supremum")
     bound = REPLAYS[kind](problem, dual, claimed, proof["artefact"])
     if not 0 <= bound <= claimed:

@@ -133,7 +133,7 @@ class OutputBias(Loss):
         for x in sums:
             size = up(scale * math.nextafter(abs(x), math.inf))
             square = float(up(square + up(size * size)))
-        return float(down(inner - up(square / (4.0 * self.penalty))))
+        return float(down(inner - up(square / down(4.0 * self.penalty))))
 
     def check_targets(self, targets: Array) -> None:
         self.base.check_targets(targets)
