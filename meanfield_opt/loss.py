@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
@@ -88,6 +89,46 @@ class Proximal(ABC):
     @abstractmethod
     def proximal(self, outputs: Array, targets: Array, step: Array | float) -> Array:
         """argmin_G L(G; Y) + |G - F|^2 / (2 step), entry by entry; ``step`` > 0 may be an array like F."""
+
+
+@dataclass(frozen=True, eq=False)
+class ResidualForm:
+    """Terms that linear and second-order cones hold: with t = slope f + intercept, entry by entry,
+
+        l(f) = weight * min_q [ q^2 + above max(t - q, 0) + below max(q - t, 0) ]    (q = 0 where not ``quadratic``).
+
+    All arrays (d_Y, P); weight > 0; above, below >= 0, math.inf where t = q is demanded (only where quadratic).
+    Squared: above = below = inf. Hinge: not quadratic, above 1, below 0. Huber: above = below = 2 delta.
+    """
+
+    slope: Array
+    intercept: Array
+    quadratic: bool
+    above: float
+    below: float
+    weight: Array
+
+    def parts(self, outputs: Array) -> tuple[Array, Array, Array]:
+        """(q, max(t - q, 0), max(q - t, 0)) of the minimum at F."""
+        t = self.slope * outputs + self.intercept
+        q = np.clip(t, -0.5 * self.below, 0.5 * self.above) if self.quadratic else np.zeros_like(t)
+        return q, np.maximum(t - q, 0.0), np.maximum(q - t, 0.0)
+
+    def value(self, outputs: Array) -> Array:
+        """The terms, shape (d_Y, P)."""
+        q, over, under = self.parts(outputs)
+        linear = sum(
+            c * np.where(u > 0, u, 0.0) for c, u in ((self.above, over), (self.below, under)) if math.isfinite(c)
+        )
+        return np.asarray(self.weight * (q**2 + linear))
+
+
+class ConicTerms(ABC):
+    """A loss whose terms are residual forms: conic backends and relaxations take it without a modelling language."""
+
+    @abstractmethod
+    def residual_form(self, targets: Array) -> ResidualForm | None:
+        """The form, or None where there is none (for a loss built from another one that has none)."""
 
 
 class SummedLoss(Loss):

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meanfield_opt.backend import Availability, Backend, Progress, SolveOptions
-from meanfield_opt.errors import InputError, RefusalError, SolveError
+from meanfield_opt.backend import Availability, Backend, SolveOptions
+from meanfield_opt.errors import RefusalError, SolveError
 from meanfield_opt.formulation import (
     ArrangementSDP,
     ConicAnswer,
@@ -27,41 +25,20 @@ from meanfield_opt.formulation import (
     MomentProgram,
     ParriloLift,
 )
-from meanfield_opt.formulation.base import squared_only
-from meanfield_opt.formulation.search import ascend, distinct
+from meanfield_opt.formulation.loss_terms import loss_refusal
 from meanfield_opt.formulation.solver import cone_refusal, parse_options
-from meanfield_opt.formulation.support import initial_support, with_cost
-from meanfield_opt.measure import Measure
 from meanfield_opt.problem import MeanFieldProblem, TwoLayerProblem
 from meanfield_opt.solution import Solution, Status
 
-Array = NDArray[np.float64]
-log = logging.getLogger(__name__)
+from .refine import DictionaryStep, DiscretisationOptions, Refinement, limits_of, worse
 
-FORMULATIONS = ("group_lasso", "moment", "dnn_lift", "arrangement_sdp", "parrilo")
+Array = NDArray[np.float64]
 
 #: violation of the cones, relative to the point, beyond which an answer is not taken for solved
 VIOLATION = 1e-5
 
 #: solver statuses after which there is a point worth lifting
 USABLE = {Status.SOLVED, Status.INACCURATE, Status.ITERATION_LIMIT, Status.TIME_LIMIT, Status.INTERRUPTED}
-
-
-@dataclass(frozen=True)
-class DiscretisationOptions:
-    """formulation: one of ``FORMULATIONS``. rounds: refinements of the support (0: none). samples: random candidates
-    at the start. atoms: a support of your own (J, P), used instead of the candidates."""
-
-    formulation: str = "group_lasso"
-    rounds: int = 30
-    samples: int = 40
-    atoms: Any = None
-
-    def __post_init__(self) -> None:
-        if self.formulation not in FORMULATIONS:
-            raise InputError(f"formulation must be one of {', '.join(FORMULATIONS)}, not {self.formulation!r}.")
-        if self.rounds < 0 or self.samples < 1:
-            raise InputError("rounds must be >= 0 and samples >= 1.")
 
 
 def split_options(solver: ConicSolver, extra: dict[str, Any]) -> tuple[DiscretisationOptions, Any]:
@@ -98,7 +75,7 @@ class ConicBackend(Backend):
     def refusal(self, problem: MeanFieldProblem) -> str | None:
         if not isinstance(problem, TwoLayerProblem):
             return f"conic formulations are for two-layer problems, not {type(problem).__name__}."
-        return squared_only(problem) or not_attained(problem)
+        return loss_refusal(problem) or not_attained(problem)
 
     def solve(self, problem: MeanFieldProblem, options: SolveOptions) -> Solution:
         reason = self.refusal(problem)
@@ -141,12 +118,6 @@ class ConicBackend(Backend):
         return Solution(problem, lifted.measure, lifted.dual, status, self.name, stats)
 
 
-#: relative gain in energy below which a round of refinement counts as stalled
-STALL = 1e-10
-
-DictionaryStep = Callable[[Array, ConicLimits], tuple[Lifted, ConicAnswer]]
-
-
 def relaxation(name: str, problem: TwoLayerProblem) -> Formulation:
     """The relaxation of that name, with its default form for the problem."""
     if name == "dnn_lift":
@@ -184,147 +155,26 @@ def scrutinised(program: ConicProgram, answer: ConicAnswer, x: Array) -> ConicAn
 
 
 def not_attained(problem: TwoLayerProblem) -> str | None:
-    """Free-mass problems whose infimum escapes to infinitely many infinitesimal neurons (theory section 1)."""
-    if problem.width is None and problem.activation.degree is None and problem.activation.name in ("tanh", "erf"):
-        return f"the free-mass infimum is not attained for {problem.activation.name}; give a width."
-    return None
+    """Why the infimum is approached but not attained, from what the activation declares; or None.
 
-
-def limits_of(options: SolveOptions, used: float) -> ConicLimits:
-    """Solver limits from backend options, after ``used`` seconds."""
-    left = options.time_limit - used if math.isfinite(options.time_limit) else math.inf
-    tolerance = min(max(1e-3 * options.tolerance, 1e-11), 1e-8)
-    return ConicLimits(tolerance, max(left, 1e-2), options.max_iterations)
-
-
-def worse(first: Status, second: Status) -> Status:
-    """The less good of two statuses."""
-    order = [Status.SOLVED, Status.INACCURATE, Status.ITERATION_LIMIT, Status.TIME_LIMIT, Status.INTERRUPTED]
-    return max((first, second), key=lambda s: order.index(s) if s in order else len(order))
-
-
-@dataclass(frozen=True, eq=False)
-class Refinement:
-    """Solve on a support, add the most violated patterns that a local search finds, drop idle ones, repeat."""
-
-    problem: TwoLayerProblem
-    options: SolveOptions
-    grid: DiscretisationOptions
-    backend: str
-    step: DictionaryStep
-
-    def solve(self) -> Solution:
-        begin = time.perf_counter()
-        problem, options = self.problem, self.options
-        atoms = self._start()
-        best: tuple[float, Measure, Array] | None = None
-        statuses: list[Status] = []
-        setup = solving = 0.0
-        ratio, gap, rounds = math.inf, math.inf, 0
-        words, iterations, stalled = "no support: zero network", 0, 0
-        stop = Status.SOLVED
-        while atoms.shape[0]:
-            used = time.perf_counter() - begin
-            if best is not None and used > options.time_limit:
-                stop = Status.TIME_LIMIT
-                break
-            lifted, answer = self.step(atoms, limits_of(options, used))
-            statuses.append(answer.status)
-            setup, solving = setup + answer.setup_seconds, solving + answer.seconds
-            words, iterations = answer.words, iterations + (answer.iterations or 0)
-            if lifted.measure is None:
-                raise SolveError(f"{self.backend}: {lifted.reason}")
-            measure = replace(lifted.measure, readout=None)  # the best output weights are recomputed
-            energy = problem.energy(measure)
-            gained = math.inf if best is None else (best[0] - energy) / max(abs(best[0]), 1e-300)
-            stalled = 0 if gained > STALL else stalled + 1
-            if best is None or gained > 0:
-                best = (energy, measure, problem.dual_point(measure) if best is None else best[2])
-            # the solver's dual point and the measure's own: keep the one of the smaller sampled gap
-            dual, fresh, ratio, gap = self._better_dual(lifted.dual, best[1], best[0], rounds)
-            best = (best[0], best[1], dual)
-            if options.progress is not None:
-                seconds = time.perf_counter() - begin
-                options.progress(Progress("refine", rounds, best[0], best[0] - gap, seconds, atoms.shape[0]))
-            relative = gap / max(abs(best[0]), 1e-300)
-            log.debug("%s round %d: energy %.12g, sampled gap %.2e", self.backend, rounds, best[0], relative)
-            if relative <= options.tolerance:
-                break
-            if fresh.shape[0] == 0 or rounds >= self.grid.rounds or stalled >= 3:
-                stop = Status.INACCURATE if relative > options.tolerance else Status.SOLVED
-                break
-            rounds += 1
-            atoms = distinct(np.vstack([self._active(atoms, dual), best[1].atoms, fresh]), rays=self._rays)
-        if best is None:
-            zero = Measure.zero(problem.n_samples)
-            best = (problem.energy(zero), zero, problem.dual_point(zero))
-        last = statuses[-1] if statuses else Status.SOLVED
-        relative = gap / max(abs(best[0]), 1e-300)
-        # a solver that stopped early, but whose point is good by the sampled gap, has done its work
-        status = stop if relative <= options.tolerance else worse(last, stop)
-        stats = {
-            "formulation": self.grid.formulation,
-            "support": "discretised: local search refines it, so nothing outside it is ruled out",
-            "support_size": int(atoms.shape[0]),
-            "rounds": rounds,
-            "sampled_ratio": ratio,
-            "sampled_gap": relative,
-            "solver_words": words,
-            "solver_iterations": iterations,
-            "setup_seconds": setup,
-            "solver_seconds": solving,
-            "seconds": time.perf_counter() - begin,
-        }
-        return Solution(problem, best[1], best[2], status, self.backend, stats)
-
-    @property
-    def _rays(self) -> bool:
-        return self.problem.activation.degree == 1.0
-
-    def _start(self) -> Array:
-        given = self.grid.atoms
-        if given is not None:
-            return with_cost(self.problem, np.atleast_2d(np.asarray(given, dtype=np.float64)))
-        atoms = initial_support(self.problem, self.grid.samples, self.options.seed)
-        if self.options.start is not None and self.options.start.n_atoms:
-            atoms = np.vstack([self.options.start.atoms, atoms])
-        return atoms
-
-    def _better_dual(
-        self, given: Array | None, measure: Measure, energy: float, round_: int
-    ) -> tuple[Array, Array, float, float]:
-        """(dual point, violated patterns, worst ratio or excess, sampled gap) of the better of two dual points."""
-        own = self.problem.dual_point(measure)
-        candidates = [own] if given is None else [self.problem.loss.project_dual(given, self.problem.targets), own]
-        results = [(dual, *self._violated(dual, measure, energy, round_)) for dual in candidates]
-        return min(results, key=lambda item: item[3])
-
-    def _violated(self, dual: Array, measure: Measure, energy: float, round_: int) -> tuple[Array, float, float]:
-        """(violated patterns, worst ratio or excess seen, sampled duality gap)."""
-        problem = self.problem
-        rng = np.random.default_rng([self.options.seed, round_])
-        theta = rng.standard_normal((30, problem.geometry.n_parameters))
-        starts = np.vstack([measure.atoms, problem.geometry.preactivation(theta)])
-        if not self._rays:
-            size = np.abs(measure.atoms).max(initial=1.0)
-            starts = np.vstack([starts, *(starts * s for s in (0.3, 3.0)), np.full((1, problem.n_samples), size)])
-        found = with_cost(problem, ascend(problem, dual, starts))
+    Under a width only growth faster than |t| counts: with finite slopes a support of finite patterns still approximates.
+    """
+    phi = problem.activation
+    if problem.width is None and phi.degree is not None and phi.degree != 1.0:
+        return (
+            f"with free mass the infimum for {phi.name} (degree {phi.degree:g}) is not attained: scaling neurons makes "
+            "them ever cheaper. Give a width."
+        )
+    for limit in phi.escapes:
+        finite = math.isfinite(limit.left) and math.isfinite(limit.right)
+        if limit.where == "infinity" and not finite:
+            return (
+                f"the infimum for {phi.name} is not attained under any width: it grows faster than |t|, so that ever "
+                "larger neurons of vanishing mass cost nothing."
+            )
         if problem.width is None:
-            ratio = problem.ratio(dual, found)
-            worst = max(1.0, float(ratio.max(initial=0.0)))
-            limit = 1.0 / worst
-            scale = problem.loss.best_scale(dual, problem.targets, limit)
-            gap = energy - problem.dual_value(scale * dual)
-            violated = ratio > 1.0 + 1e-12
-        else:
-            excess = -problem.first_variation(dual, found)
-            worst = max(0.0, float(excess.max(initial=0.0)))
-            gap = energy - (problem.dual_value(dual) - problem.width * worst)
-            ratio, violated = excess, excess > 1e-3 * worst
-        order = np.argsort(-ratio[violated])[:30]
-        return found[violated][order], worst, max(gap, 0.0)
-
-    def _active(self, atoms: Array, dual: Array) -> Array:
-        """The part of the support that is near to being used."""
-        slack = self.problem.first_variation(dual, atoms) / self.problem.geometry.cost(atoms)
-        return atoms[slack <= 0.2 * self.problem.lambda1] if self._rays else atoms
+            where = "infinitely many infinitesimal" if limit.where == "zero" else "ever larger"
+            return (
+                f"the free-mass infimum for {phi.name} is not attained: mass escapes to {where} neurons; give a width."
+            )
+    return None

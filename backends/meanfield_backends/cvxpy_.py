@@ -14,6 +14,7 @@ from meanfield_opt.backend import Availability, Backend, SolveOptions
 from meanfield_opt.errors import InputError, LicenseError, MissingDependencyError, RefusalError, SolveError
 from meanfield_opt.formulation import ConicAnswer, ConicLimits, ConicProgram, ConicSolver, Lifted
 from meanfield_opt.formulation.group_lasso import NEGLIGIBLE
+from meanfield_opt.formulation.loss_terms import loss_refusal
 from meanfield_opt.formulation.solver import (
     Recorded,
     import_solver,
@@ -26,7 +27,8 @@ from meanfield_opt.measure import Measure
 from meanfield_opt.problem import MeanFieldProblem, TwoLayerProblem
 from meanfield_opt.solution import Solution, Status
 
-from .conic import USABLE, ConicBackend, Refinement, not_attained, split_options
+from .conic import USABLE, ConicBackend, not_attained, split_options
+from .refine import Refinement
 
 Array = NDArray[np.float64]
 
@@ -212,14 +214,16 @@ def expression_step(
     cost = problem.geometry.cost(atoms)
     features = problem.features(atoms) / np.sqrt(cost)[:, None]
     v = cvxpy.Variable((problem.n_outputs, atoms.shape[0]))
-    fit = problem.loss.expression(v @ features, problem.targets)
-    constraints = []
+    outputs = cvxpy.Variable(problem.targets.shape)
+    fit = problem.loss.expression(outputs, problem.targets)
+    link = outputs == v @ features
+    constraints = [link]
     if problem.width is None:
         penalty = 2.0 * math.sqrt(problem.lambda1 * problem.lambda2) * cvxpy.sum(cvxpy.norm(v, 2, axis=0))
     else:
         m = cvxpy.Variable(atoms.shape[0], nonneg=True)
         u = cvxpy.Variable(atoms.shape[0])
-        constraints = [cvxpy.sum(cvxpy.multiply(1.0 / cost, m)) <= problem.width]
+        constraints.append(cvxpy.sum(cvxpy.multiply(1.0 / cost, m)) <= problem.width)
         constraints.append(
             cvxpy.SOC(u + m, cvxpy.vstack([2.0 * v, cvxpy.reshape(u - m, (1, m.size), order="C")]), axis=0)
         )
@@ -236,12 +240,15 @@ def expression_step(
         masses *= min(1.0, problem.width / max(float(masses.sum()), 1e-300))
     keep = masses > NEGLIGIBLE * max(float(masses.max(initial=0.0)), 1e-300)
     answer = ConicAnswer(status, np.ravel(v.value), None, words, iterations, setup, seconds)
-    return Lifted(Measure(atoms[keep], masses[keep]), None), answer
+    # its Lagrangian is L(F) + <multiplier, F - V Phi>, so the multiplier is -grad L = Z
+    dual = None if link.dual_value is None else np.asarray(link.dual_value, dtype=np.float64)
+    return Lifted(Measure(atoms[keep], masses[keep]), dual), answer
 
 
 @dataclass(frozen=True, eq=False)
 class CvxpyBackend(Backend):
-    """Squared loss through the conic program like every other conic backend; other losses by their cvxpy expression."""
+    """Losses with a residual form go through the conic program like in every other conic backend; others by their cvxpy
+    expression."""
 
     name = "cvxpy"
     summary = (
@@ -266,7 +273,7 @@ class CvxpyBackend(Backend):
         reason = self.refusal(problem)
         if reason is not None or not isinstance(problem, TwoLayerProblem):
             raise RefusalError(f"backend {self.name!r} refuses {problem.name}: {reason}")
-        if problem.loss.name == "squared":
+        if loss_refusal(problem) is None:
             return self.inner.solve(problem, options)
         grid, own = split_options(self.inner.solver, options.extra)
         if grid.formulation != "group_lasso":

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..fit import best_readout
+from ..losses.squared import Squared
 from ..measure import Measure
 from ..problem import TwoLayerProblem
+from .loss_terms import add_loss, loss_point, loss_refusal
 from .program import Affine, Builder, ConicAnswer, ConicProgram, SymmetricVariable
 from .symmetric import ROOT2, position, smat, svec
 
@@ -58,16 +61,6 @@ class Formulation(ABC):
         """Measure and dual point of an answer."""
 
 
-def squared_only(problem: TwoLayerProblem) -> str | None:
-    """The reason why only the squared loss is held, or None."""
-    if problem.loss.name != "squared":
-        return (
-            f"the {problem.loss.name} loss is not written in the zero, nonnegative, second-order and PSD cones; "
-            "the cvxpy backend takes it through its own expression."
-        )
-    return None
-
-
 def relu_relaxation_refusal(problem: TwoLayerProblem, what: str, order: int) -> str | None:
     """Refusals common to the relaxations of the ReLU problem."""
     if problem.activation.name != "relu":
@@ -76,7 +69,7 @@ def relu_relaxation_refusal(problem: TwoLayerProblem, what: str, order: int) -> 
         return f"{what} is for free mass; a width was given."
     if order > MOST_ORDER:
         return f"{what} would have a PSD block of order {order}; {MOST_ORDER} is the limit here."
-    return squared_only(problem)
+    return loss_refusal(problem)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,9 +83,10 @@ class KernelEntries:
 
 
 def add_fit(builder: Builder, problem: TwoLayerProblem, kernel: KernelEntries) -> SymmetricVariable:
-    """R(K) = l2 tr (l2 I + K)^-1 K_Y as min tr T with [[T, sqrt(l2) Y], [sqrt(l2) Y^T, l2 I + K]] PSD.
+    """R(K) as min tr T, with the first PSD block of the program, so that ``fit_dual`` finds it.
 
-    The first PSD block of the program, so that ``fit_dual`` finds it. Squared loss.
+    Squared loss: R(K) = l2 tr (l2 I + K)^-1 K_Y with [[T, sqrt(l2) Y], [sqrt(l2) Y^T, l2 I + K]] PSD. Otherwise
+    R(K) = min_F L(F) + l2 tr F K^+ F^T with variables F and [[T, sqrt(l2) F], [sqrt(l2) F^T, K]] PSD.
     """
     y, l2 = problem.targets, problem.lambda2
     d, p = y.shape
@@ -100,28 +94,41 @@ def add_fit(builder: Builder, problem: TwoLayerProblem, kernel: KernelEntries) -
     variables, values = t.functional(np.eye(d))
     builder.cost(variables, values)
     corner = np.zeros((d + p, d + p))
-    corner[d:, :d] = np.sqrt(l2) * y.T
-    corner[np.arange(d, d + p), np.arange(d, d + p)] = l2
+    squared = isinstance(problem.loss, Squared)
+    if squared:
+        corner[d:, :d] = np.sqrt(l2) * y.T
+        corner[np.arange(d, d + p), np.arange(d, d + p)] = l2
     i, j = np.tril_indices(d)
     t_variables, _ = t.entries(i, j)  # svec to svec: factors cancel
     t_rows = position(d + p, i.astype(np.int64), j.astype(np.int64))
     k_rows = position(d + p, kernel.rows + d, kernel.columns + d)
     k_values = kernel.values * np.where(kernel.rows == kernel.columns, 1.0, ROOT2)
+    rows, columns = [t_rows, k_rows], [t_variables, kernel.variables]
+    factors = [np.ones(t_rows.size), k_values]
+    if not squared:
+        f = builder.variables(d * p).reshape(d, p)
+        k, q = np.meshgrid(np.arange(d), np.arange(p), indexing="ij")
+        rows.append(position(d + p, q.ravel() + d, k.ravel()))
+        columns.append(f.ravel())
+        factors.append(np.full(d * p, ROOT2 * np.sqrt(l2)))
     builder.psd(
-        Affine.make(
-            svec(corner),
-            np.concatenate([t_rows, k_rows]),
-            np.concatenate([t_variables, kernel.variables]),
-            np.concatenate([np.ones(t_rows.size), k_values]),
-        ),
-        d + p,
+        Affine.make(svec(corner), np.concatenate(rows), np.concatenate(columns), np.concatenate(factors)), d + p
     )
+    if not squared:
+        add_loss(builder, problem, f)
     return t
 
 
 def fit_point(problem: TwoLayerProblem, kernel: Array) -> Array:
-    """svec of the optimal T at a kernel K."""
+    """The best values of the variables of ``add_fit`` at a kernel K: svec T, and for other losses F and its terms."""
     y, l2 = problem.targets, problem.lambda2
+    if not isinstance(problem.loss, Squared):
+        values, vectors = np.linalg.eigh(kernel)
+        used = values > 1e-14 * max(float(values[-1]), 1e-300)
+        root = np.sqrt(values[used])[:, None] * vectors[:, used].T  # K = root^T root, F = V root
+        v = best_readout(problem.loss, root, y, l2)
+        t, f = l2 * v @ v.T, v @ root
+        return np.concatenate([svec(0.5 * (t + t.T)), f.ravel(), loss_point(problem, f)])
     inner = kernel + l2 * np.eye(kernel.shape[0])
     t = l2 * y @ np.linalg.solve(inner, y.T)
     return svec(0.5 * (t + t.T))
@@ -130,7 +137,7 @@ def fit_point(problem: TwoLayerProblem, kernel: Array) -> Array:
 def fit_dual(problem: TwoLayerProblem, program: ConicProgram, y: Array) -> Array:
     """Z (d_Y, P) from the multiplier S of the first PSD block: S_TT = I, Z = -2 sqrt(l2) S_TK.
 
-    The Lagrangian is <Z, Y> - l2 tr S_KK with S_KK >= Z^T Z / (4 l2) = G, theory section 2.
+    Squared loss: the Lagrangian is <Z, Y> - l2 tr S_KK with S_KK >= Z^T Z / (4 l2) = G, theory section 2.
     """
     rows = next(rows for kind, rows, _ in program.cones.blocks() if kind == "psd")
     s = smat(y[rows])

@@ -9,13 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..losses.squared import Squared
 from ..measure import Measure
 from ..problem import TwoLayerProblem
 from ..validate import real_array
-from .base import Formulation, Lifted, squared_only
+from .base import Formulation, Lifted
+from .loss_terms import add_loss, loss_point, loss_refusal
 from .program import Affine, Builder, ConicAnswer, ConicProgram
 
 Array = NDArray[np.float64]
+Index = NDArray[np.int64]
 
 #: masses below this share of the largest are a solver's noise and are dropped
 NEGLIGIBLE = 1e-7
@@ -23,7 +26,7 @@ NEGLIGIBLE = 1e-7
 
 @dataclass(frozen=True, eq=False)
 class GroupLasso(Formulation):
-    """min |Y - V Phi^T|^2 + 2 sqrt(l1 l2) sum_j sqrt(c_j) |v_j|; under a width the masses appear explicitly.
+    """min L(V Phi; Y) + 2 sqrt(l1 l2) sum_j sqrt(c_j) |v_j|; under a width the masses appear explicitly.
 
     atoms: (J, P) patterns, none of cost zero. Its optimum is an upper bound of inf E.
     """
@@ -38,22 +41,21 @@ class GroupLasso(Formulation):
     def refusal(self, problem: TwoLayerProblem) -> str | None:
         if self.atoms.shape[1] != problem.n_samples:
             return f"the dictionary is over {self.atoms.shape[1]} samples, the problem over {problem.n_samples}."
-        return squared_only(problem)
+        return loss_refusal(problem)
 
     def lower(self, problem: TwoLayerProblem) -> ConicProgram:
-        """Variables: v' (J, d_Y) scaled to unit cost, then per atom t (or u, m under a width), then e.
+        """Variables: v' (J, d_Y) scaled to unit cost, then per atom t (or u, m under a width), then those of the loss.
 
-        |Y|^2 e >= |Y - F|^2 is (e + 1, e - 1, 2 (Y - F)/|Y|) in the cone, after a QR factorisation of the features
-        where P > J; the part of Y outside their span is the offset.
+        Squared loss: |Y|^2 e >= |Y - F|^2 is (e + 1, e - 1, 2 (Y - F)/|Y|) in the cone, after a QR factorisation of the features
+        where P > J; the part of Y outside their span is the offset. Other losses: F = V Phi
+        as variables, and ``add_loss``.
         """
         y = problem.targets
         d, j = y.shape[0], self.atoms.shape[0]
         scale = self._scale(problem)
         features = problem.features(self.atoms) / scale[:, None]
-        weight, right, rest = _compressed(features, y)
-        builder = Builder(f"group lasso on {j} atoms", offset=rest)
+        builder = Builder(f"group lasso on {j} atoms")
         v = builder.variables(j * d).reshape(j, d)
-        norm2 = max(float(np.vdot(right, right)), 1e-300)
         if problem.width is None:
             t = builder.variables(j)
             builder.cost(t, 2.0 * math.sqrt(problem.lambda1 * problem.lambda2))
@@ -77,24 +79,12 @@ class GroupLasso(Formulation):
                 ),
                 d + 2,
             )
-        e = builder.variables(1)
-        builder.cost(e, norm2)
-        q = weight.shape[1]
-        root = math.sqrt(norm2)
-        constant = np.concatenate([[1.0, -1.0], (2.0 / root * right).ravel()])
-        # row 2 + k q + i: right[k, i] - sum_j v[j, k] weight[j, i]
-        rows = 2 + np.arange(d)[:, None, None] * q + np.arange(q)[None, None, :]
-        columns = v.T[:, :, None]
-        rows, columns, values = np.broadcast_arrays(rows, columns, -2.0 / root * weight[None, :, :])
-        builder.second_order(
-            Affine.make(
-                constant,
-                np.concatenate([[0, 1], rows.ravel()]),
-                np.concatenate([[e[0], e[0]], columns.ravel()]),
-                np.concatenate([[1.0, 1.0], values.ravel()]),
-            ),
-            2 + d * q,
-        )
+        if isinstance(problem.loss, Squared):
+            _squared_fit(builder, features, y, v)
+        else:
+            f = builder.variables(d * y.shape[1]).reshape(y.shape)
+            _link(builder, features, v, f)
+            add_loss(builder, problem, f)
         return builder.build()
 
     def embed(self, problem: TwoLayerProblem, measure: Measure) -> Array:
@@ -103,19 +93,24 @@ class GroupLasso(Formulation):
         scale = self._scale(problem)
         readout = problem.readout(measure)
         v = (readout * measure.masses * scale).T
-        residual = problem.targets - (readout * measure.masses) @ problem.features(self.atoms)
-        _, right, rest = _compressed(problem.features(self.atoms) / scale[:, None], problem.targets)
-        norm2 = max(float(np.vdot(right, right)), 1e-300)
-        e = (float(np.vdot(residual, residual)) - rest) / norm2
+        fit = self._fit_point(problem, (readout * measure.masses) @ problem.features(self.atoms), scale)
         if problem.width is None:
             # the energy of any other masses on these v is larger: only balanced masses are held
-            return np.concatenate([v.ravel(), np.linalg.norm(v, axis=1), [e]])
+            return np.concatenate([v.ravel(), np.linalg.norm(v, axis=1), fit])
         m = measure.masses * scale**2
         u = np.divide((v**2).sum(axis=1), m, out=np.zeros_like(m), where=m > 0)
-        return np.concatenate([v.ravel(), u, m, [e]])
+        return np.concatenate([v.ravel(), u, m, fit])
+
+    def _fit_point(self, problem: TwoLayerProblem, outputs: Array, scale: Array) -> Array:
+        """Values of the variables of the fit at F."""
+        if not isinstance(problem.loss, Squared):
+            return np.concatenate([outputs.ravel(), loss_point(problem, outputs)])
+        residual = problem.targets - outputs
+        _, right, rest = _compressed(problem.features(self.atoms) / scale[:, None], problem.targets)
+        return np.array([(float(np.vdot(residual, residual)) - rest) / max(float(np.vdot(right, right)), 1e-300)])
 
     def lift(self, problem: TwoLayerProblem, answer: ConicAnswer) -> Lifted:
-        """Free mass: m_j = sqrt(l2/(l1 c_j)) |v_j|. Z = 2 (Y - F), F from the multipliers of the residual cone."""
+        """Free mass: m_j = sqrt(l2/(l1 c_j)) |v_j|. Z from the multipliers of the fit."""
         if answer.x is None:
             return Lifted(None, None, f"the solver returned no point ({answer.words}).")
         d, j = problem.n_outputs, self.atoms.shape[0]
@@ -134,8 +129,10 @@ class GroupLasso(Formulation):
         measure = Measure(self.atoms[keep], masses[keep], None, readout)
         dual = None
         if answer.y is not None and np.isfinite(answer.y).all():
-            features = problem.features(self.atoms) / scale[:, None]
-            dual = _dual(features, problem.targets, answer.y)
+            if isinstance(problem.loss, Squared):
+                dual = _dual(problem.features(self.atoms) / scale[:, None], problem.targets, answer.y)
+            else:
+                dual = -answer.y[: problem.targets.size].reshape(problem.targets.shape)
         return Lifted(measure, dual)
 
     def _scale(self, problem: TwoLayerProblem) -> Array:
@@ -143,6 +140,47 @@ class GroupLasso(Formulation):
         if not (cost > 0).all():
             raise InputError("the dictionary has patterns of cost zero; leave them out.")
         return np.asarray(np.sqrt(cost))
+
+
+def _squared_fit(builder: Builder, features: Array, y: Array, v: Index) -> None:
+    """|Y - V Phi|^2 with one second-order cone; the last block of its kind, so that ``_dual`` finds it."""
+    d = y.shape[0]
+    weight, right, rest = _compressed(features, y)
+    builder.offset += rest
+    norm2 = max(float(np.vdot(right, right)), 1e-300)
+    e = builder.variables(1)
+    builder.cost(e, norm2)
+    q = weight.shape[1]
+    root = math.sqrt(norm2)
+    constant = np.concatenate([[1.0, -1.0], (2.0 / root * right).ravel()])
+    # row 2 + k q + i: right[k, i] - sum_j v[j, k] weight[j, i]
+    rows = 2 + np.arange(d)[:, None, None] * q + np.arange(q)[None, None, :]
+    columns = v.T[:, :, None]
+    rows, columns, values = np.broadcast_arrays(rows, columns, -2.0 / root * weight[None, :, :])
+    builder.second_order(
+        Affine.make(
+            constant,
+            np.concatenate([[0, 1], rows.ravel()]),
+            np.concatenate([[e[0], e[0]], columns.ravel()]),
+            np.concatenate([[1.0, 1.0], values.ravel()]),
+        ),
+        2 + d * q,
+    )
+
+
+def _link(builder: Builder, features: Array, v: Index, f: Index) -> None:
+    """F = V Phi: the first rows of the zero cone, so that ``lift`` finds their multipliers, the gradient of L."""
+    (j, p), d = features.shape, v.shape[1]
+    rows = np.arange(d * p).reshape(d, p)
+    k, atom, q = np.meshgrid(np.arange(d), np.arange(j), np.arange(p), indexing="ij")
+    builder.zero(
+        Affine.make(
+            np.zeros(d * p),
+            np.concatenate([rows.ravel(), rows[k, q].ravel()]),
+            np.concatenate([f.ravel(), v[atom, k].ravel()]),
+            np.concatenate([np.ones(d * p), -features[atom, q].ravel()]),
+        )
+    )
 
 
 def _compressed(features: Array, targets: Array) -> tuple[Array, Array, float]:

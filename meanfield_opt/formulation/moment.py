@@ -11,8 +11,9 @@ from ..errors import InputError
 from ..measure import Measure
 from ..problem import TwoLayerProblem
 from ..validate import real_array
-from .base import MOST_ORDER, Formulation, KernelEntries, Lifted, add_fit, fit_dual, fit_point, squared_only
+from .base import MOST_ORDER, Formulation, KernelEntries, Lifted, add_fit, fit_dual, fit_point
 from .group_lasso import NEGLIGIBLE
+from .loss_terms import loss_refusal
 from .program import Affine, Builder, ConicAnswer, ConicProgram
 
 Array = NDArray[np.float64]
@@ -35,7 +36,7 @@ class MomentProgram(Formulation):
             return f"the dictionary is over {self.atoms.shape[1]} samples, the problem over {problem.n_samples}."
         if problem.n_samples + problem.n_outputs > MOST_ORDER:
             return f"the PSD block would have order {problem.n_samples + problem.n_outputs}; {MOST_ORDER} is the limit."
-        return squared_only(problem)
+        return loss_refusal(problem)
 
     def lower(self, problem: TwoLayerProblem) -> ConicProgram:
         p, j = problem.n_samples, self.atoms.shape[0]

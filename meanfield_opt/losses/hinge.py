@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..loss import Array, Proximal, SummedLoss
+from ..loss import Array, ConicTerms, Proximal, ResidualForm, SummedLoss
 from ..rounding import down, up
 from .logistic import check_signs, scaled_margin, unit_limit
 
@@ -20,7 +20,7 @@ def slack_upper(lo: Array, hi: Array, targets: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class Hinge(SummedLoss, Proximal):
+class Hinge(SummedLoss, Proximal, ConicTerms):
     """sum max(0, 1 - y f); the conjugate is y s on -1 <= y s <= 0."""
 
     name = "hinge"
@@ -62,6 +62,10 @@ class Hinge(SummedLoss, Proximal):
     def check_targets(self, targets: Array) -> None:
         check_signs(targets, self.name)
 
+    def residual_form(self, targets: Array) -> ResidualForm:
+        one = np.ones_like(targets)
+        return ResidualForm(-targets, one, False, 1.0, 0.0, one)
+
     def expression(self, outputs: Any, targets: Array) -> Any:
         import cvxpy
 
@@ -77,7 +81,7 @@ class Hinge(SummedLoss, Proximal):
 
 
 @dataclass(frozen=True)
-class SquaredHinge(SummedLoss, Proximal):
+class SquaredHinge(SummedLoss, Proximal, ConicTerms):
     """sum max(0, 1 - y f)^2; with s = y S <= 0 the conjugate is s + s^2/4."""
 
     name = "squared_hinge"
@@ -125,6 +129,10 @@ class SquaredHinge(SummedLoss, Proximal):
 
     def check_targets(self, targets: Array) -> None:
         check_signs(targets, self.name)
+
+    def residual_form(self, targets: Array) -> ResidualForm:
+        one = np.ones_like(targets)
+        return ResidualForm(-targets, one, True, math.inf, 0.0, one)
 
     def expression(self, outputs: Any, targets: Array) -> Any:
         import cvxpy

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ..loss import Array, Proximal, SummedLoss
+from ..loss import Array, ConicTerms, Proximal, ResidualForm, SummedLoss
 from ..rounding import down, up
 from ..validate import positive
 from .logistic import unit_limit
 
 
 @dataclass(frozen=True)
-class Huber(SummedLoss, Proximal):
+class Huber(SummedLoss, Proximal, ConicTerms):
     """sum h(f - y), h(r) = r^2 for |r| <= delta, else 2 delta |r| - delta^2 (no factor 1/2, as for the squared loss).
 
     The conjugate is s y + s^2/4 on |s| <= 2 delta.
@@ -82,6 +82,10 @@ class Huber(SummedLoss, Proximal):
 
     def check_targets(self, targets: Array) -> None:
         return None
+
+    def residual_form(self, targets: Array) -> ResidualForm:
+        one = np.ones_like(targets)
+        return ResidualForm(one, -targets, True, 2.0 * self.delta, 2.0 * self.delta, one)
 
     def expression(self, outputs: Any, targets: Array) -> Any:
         import cvxpy

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from ..loss import Array, Loss, Proximal, SummedLoss
+from ..loss import Array, ConicTerms, Loss, Proximal, ResidualForm, SummedLoss
 from ..rounding import dot_bounds, down, square_interval, sum_upper, up
 
 
 @dataclass(frozen=True)
-class Squared(Loss):
+class Squared(Loss, ConicTerms):
     """|Y - F|^2; L*(S) = <S, Y> + |S|^2/4; D(Z) = <Z, Y> - |Z|^2/4."""
 
     name = "squared"
@@ -51,6 +51,10 @@ class Squared(Loss):
     def check_targets(self, targets: Array) -> None:
         return None
 
+    def residual_form(self, targets: Array) -> ResidualForm:
+        one = np.ones_like(targets)
+        return ResidualForm(one, -targets, True, math.inf, math.inf, one)
+
     def expression(self, outputs: Any, targets: Array) -> Any:
         import cvxpy
 
@@ -66,7 +70,7 @@ class Squared(Loss):
 
 
 @dataclass(frozen=True)
-class SquaredTerms(SummedLoss, Proximal):
+class SquaredTerms(SummedLoss, Proximal, ConicTerms):
     """The squared loss entry by entry: what weights act on. Alone, use ``Squared``, whose bounds are sharper."""
 
     name = "squared_terms"
@@ -110,6 +114,10 @@ class SquaredTerms(SummedLoss, Proximal):
 
     def check_targets(self, targets: Array) -> None:
         return None
+
+    def residual_form(self, targets: Array) -> ResidualForm:
+        one = np.ones_like(targets)
+        return ResidualForm(one, -targets, True, math.inf, math.inf, one)
 
     def expression(self, outputs: Any, targets: Array) -> Any:
         import cvxpy

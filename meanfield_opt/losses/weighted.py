@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError, RefusalError
-from ..loss import Array, Loss, Proximal, SummedLoss
+from ..loss import Array, ConicTerms, Loss, Proximal, ResidualForm, SummedLoss
 from ..rounding import down, up
 from ..validate import positive
 from .squared import Squared, SquaredTerms
@@ -36,7 +36,7 @@ def _weights(values: Any, name: str) -> tuple[float, ...] | None:
 
 
 @dataclass(frozen=True)
-class Weighted(SummedLoss, Proximal):
+class Weighted(SummedLoss, Proximal, ConicTerms):
     """sum over terms of weight x term; the weight is sample_weights[p] * output_weights[k] (rounded once).
 
     base: a loss (or its name) that is a sum of terms. sample_weights: P positive numbers; output_weights: d_Y of them.
@@ -122,6 +122,12 @@ class Weighted(SummedLoss, Proximal):
             weights = getattr(self, name)
             if weights is not None and len(weights) != targets.shape[axis]:
                 raise InputError(f"{name} has {len(weights)} entries; Y has {targets.shape[axis]} on that axis.")
+
+    def residual_form(self, targets: Array) -> ResidualForm | None:
+        inner = self.inner.residual_form(targets) if isinstance(self.inner, ConicTerms) else None
+        if inner is None:
+            return None
+        return replace(inner, weight=inner.weight * self.weights(targets))
 
     def expression(self, outputs: Any, targets: Array) -> Any:
         import cvxpy
