@@ -5,7 +5,8 @@ For the squared loss the readouts can be eliminated (theory section 1). On atoms
     E(m) = l1 sum_j m_j + tr Y K(m)^-1 Y^T ,   K(m) = I + Phi^T diag(m) Phi / l2 ,   m >= 0
 
 is smooth and convex. With R = Y K^-1, q_j = R phi_j and N = Phi K^-1 Phi^T its gradient is l1 - |q_j|^2 / l2, its Hessian
-(2 / l2^2) <q_i, q_j> N_ij, and the readouts are V_j = m_j q_j / l2. Dense linear algebra in J unknowns, whatever d_Y.
+(2 / l2^2) <q_i, q_j> N_ij, and the readouts are V_j = m_j q_j / l2. Dense linear algebra in the smaller of J and P unknowns for E,
+and for the Newton system in the smaller of J and P d_Y (the Hessian is a Gram matrix of J vectors q_j x w_j, N_ij = <w_i, w_j>).
 """
 
 from __future__ import annotations
@@ -30,22 +31,74 @@ class Centre:
 
 
 @dataclass(frozen=True)
-class _Point:
+class Point:
+    """E at m with the responses q (d, J), and what the Hessian needs: N (J, J) or w (P, J)."""
+
     value: float
-    responses: Array  # q (d, J)
-    resolvent: Array  # N (J, J)
+    responses: Array
+    half: Array
 
 
-def _evaluate(gram: Array, cross: Array, square: float, m: Array, l1: float, l2: float) -> _Point:
-    root = np.sqrt(m / l2)
-    inner = gram * root[:, None] * root
-    inner.reshape(-1)[:: m.size + 1] += 1.0
-    factor = linalg.cholesky(inner, lower=True, overwrite_a=True, check_finite=False)
-    both = np.hstack([gram, cross.T]) * root[:, None]
-    w = linalg.solve_triangular(factor, both, lower=True, overwrite_b=True, check_finite=False)
-    left, right = w[:, : m.size], w[:, m.size :]
-    value = l1 * float(m.sum()) + square - float(np.vdot(right, right))
-    return _Point(value, cross - right.T @ left, gram - left.T @ left)
+@dataclass(frozen=True)
+class Energy:
+    """E on fixed atoms. gram (J, J) and cross (d, J) where J <= P, otherwise unused."""
+
+    features: Array
+    targets: Array
+    gram: Array
+    cross: Array
+    square: float
+    l1: float
+    l2: float
+
+    @property
+    def few(self) -> bool:
+        """Whether there are no more atoms than samples."""
+        return self.features.shape[0] <= self.features.shape[1]
+
+    def value(self, m: Array) -> tuple[float, Array, Array]:
+        """E(m), the Cholesky factor and the right-hand side solved with it."""
+        root = np.sqrt(m / self.l2)
+        if self.few:
+            inner = self.gram * root[:, None] * root
+            right = (self.cross * root).T
+        else:
+            scaled = self.features * root[:, None]
+            inner = scaled.T @ scaled
+            right = self.targets.T
+        inner.reshape(-1)[:: inner.shape[0] + 1] += 1.0
+        factor = linalg.cholesky(inner, lower=True, overwrite_a=True, check_finite=False)
+        right = linalg.solve_triangular(factor, right, lower=True, check_finite=False)
+        fit = float(np.vdot(right, right))
+        return self.l1 * float(m.sum()) + (self.square - fit if self.few else fit), factor, right
+
+    def point(self, m: Array, known: tuple[float, Array, Array] | None = None) -> Point:
+        """E(m) with the responses and the resolvent factor w: N = w^T w, or gram - w^T w where atoms are few."""
+        value, factor, right = self.value(m) if known is None else known
+        if self.few:
+            both = self.gram * np.sqrt(m / self.l2)[:, None]
+            w = linalg.solve_triangular(factor, both, lower=True, overwrite_b=True, check_finite=False)
+            return Point(value, self.cross - right.T @ w, self.gram - w.T @ w)
+        w = linalg.solve_triangular(factor, self.features.T, lower=True, check_finite=False)
+        return Point(value, right.T @ w, w)
+
+    def newton(self, at: Point, diagonal: Array, slope: Array) -> Array:
+        """-(Hessian + diagonal)^-1 slope."""
+        q, count = at.responses, diagonal.size
+        size = q.shape[0] * self.features.shape[1]
+        if self.few or count <= 1.5 * size:
+            hessian = (q.T @ q) * (at.half if self.few else at.half.T @ at.half)
+            hessian *= 2.0 / self.l2**2
+            hessian.reshape(-1)[:: count + 1] += diagonal
+            factor = linalg.cho_factor(hessian, lower=True, overwrite_a=True, check_finite=False)
+            return -np.asarray(linalg.cho_solve(factor, slope, check_finite=False))
+        root = (np.sqrt(2.0) / self.l2) / np.sqrt(diagonal)
+        u = (q[:, None, :] * (at.half * root)[None, :, :]).reshape(size, count)
+        inner = u @ u.T
+        inner.reshape(-1)[:: size + 1] += 1.0
+        factor = linalg.cho_factor(inner, lower=True, overwrite_a=True, check_finite=False)
+        g = slope / np.sqrt(diagonal)
+        return -np.asarray((g - u.T @ linalg.cho_solve(factor, u @ g, check_finite=False)) / np.sqrt(diagonal))
 
 
 def interior_point(
@@ -55,15 +108,18 @@ def interior_point(
 
     features: (J, P), of atoms of cost 1. None where linear algebra breaks down.
     """
-    gram, cross, square = features @ features.T, targets @ features.T, float(np.vdot(targets, targets))
+    square = float(np.vdot(targets, targets))
     count = start.size
     if count == 0 or square == 0.0:
         return None
+    few = count <= features.shape[1]
+    gram = features @ features.T if few else features[:0]
+    energy = Energy(features, targets, gram, targets @ features.T if few else features[:0], square, l1, l2)
     # a cold start from large masses, where the gradient is positive; a warm one from slightly interior masses
     total = float(start.sum())
     m = np.maximum(start, 0.1 * total / count) if total > 0 else np.full(count, square / (l1 * count))
     try:
-        at = _evaluate(gram, cross, square, m, l1, l2)
+        at = energy.point(m)
         s = np.maximum(l1 - np.einsum("kj,kj->j", at.responses, at.responses) / l2, 0.1 * l1)
         for _ in range(steps):
             gradient = l1 - np.einsum("kj,kj->j", at.responses, at.responses) / l2
@@ -71,24 +127,20 @@ def interior_point(
             if gap <= tolerance * square and mismatch <= tolerance * l1 * 10.0:
                 break
             mu = 0.15 * gap / count
-            hessian = (at.responses.T @ at.responses) * at.resolvent
-            hessian *= 2.0 / l2**2
-            hessian.reshape(-1)[:: count + 1] += s / m
             slope = gradient - mu / m
-            factor = linalg.cho_factor(hessian, lower=True, overwrite_a=True, check_finite=False)
-            dm = -linalg.cho_solve(factor, slope, check_finite=False)
+            dm = energy.newton(at, s / m, slope)
             ds = mu / m - s - (s / m) * dm
             t = 1.0 / max(1.0, float((-dm / m).max()) / 0.99)
             u = 1.0 / max(1.0, float((-ds / s).max()) / 0.99)
             before, decrease = at.value - mu * float(np.log(m).sum()), float(slope @ dm)
             for _backtrack in range(20):
                 new = m + t * dm
-                trial = _evaluate(gram, cross, square, new, l1, l2)
-                after = trial.value - mu * float(np.log(new).sum())
+                trial = energy.value(new)
+                after = trial[0] - mu * float(np.log(new).sum())
                 if after <= before + 1e-4 * t * decrease + 1e-13 * square:
                     break
                 t *= 0.5
-            m, at = new, trial
+            m, at = new, energy.point(new, trial)
             s = s + u * ds
     except linalg.LinAlgError:
         return None
