@@ -54,7 +54,7 @@ class Energy:
     @property
     def few(self) -> bool:
         """Whether there are no more atoms than samples."""
-        return self.features.shape[0] <= self.features.shape[1]
+        return bool(self.features.shape[0] <= self.features.shape[1])
 
     def value(self, m: Array) -> tuple[float, Array, Array]:
         """E(m), the Cholesky factor and the right-hand side solved with it."""
