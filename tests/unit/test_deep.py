@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
 import meanfield_opt as mfo
 from meanfield_opt.measure import Measure
 from meanfield_opt.metrics import parallelism_score, span_fit
-from meanfield_opt.validation.deep import BIASES, RecurrentProblem
-from meanfield_opt.validation.layerwise import certify_layers
+from meanfield_opt.validation.deep import BIASES, RecurrentProblem, minimal_costs, minimal_weights
+from meanfield_opt.validation.layerwise import certify_layers, zero_sums
+from meanfield_opt.validation.odd_law import linear_limit, odd_law
 from meanfield_opt.validation.recurrent_law import recurrent_law
 from meanfield_problems.deep_hypercube import deep_hypercube, deep_law, law_energy
 
@@ -115,6 +118,84 @@ def test_layers_are_optimal_given_the_others_and_perturbed_ones_are_not() -> Non
         assert worse.gap > 1e-3
 
 
+def test_layers_under_free_biases() -> None:
+    problem = deep_hypercube(2, 3, bias="free")
+    assert problem.known is not None
+    found = certify_layers(problem, problem.known.measures, time_limit=10.0)
+    for c in found:
+        assert c.verdict == "proved"
+        assert -1e-12 < c.gap < 1e-6, c
+    # what was proved holds for biases of any size: |Z phi(A w + b 1)| <= sigma 2 l |w|
+    lower = found[1]
+    first, second, last = problem.known.measures
+    heavier = certify_layers(problem, [first, second, Measure(last.atoms, 1.5 * last.masses)], time_limit=3.0)
+    assert heavier[2].gap > 1e-3
+    # any other measure of layer 2 that produces layer 3's patterns costs at least the bound
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        atoms = np.vstack([second.atoms, second.atoms[:2] + 0.3 * rng.standard_normal((2, 4))])
+        other = Measure(atoms, np.append(second.masses, rng.uniform(0, 0.5, 2)))
+        cost = other.masses @ minimal_costs(atoms, problem.hidden(first).T, "free")
+        wanted = np.sqrt(last.masses)[:, None] * last.atoms
+        w = minimal_weights(wanted, problem.hidden(other).T, "free")[:, :-1]
+        assert 0.01 * (cost + np.square(w).sum()) >= lower.lower
+    with pytest.raises(mfo.InputError, match="degree 1"):
+        certify_layers(deep_hypercube(2, 2, bias="free", activation="tanh"), ())
+
+
+def test_a_free_bias_adds_no_more_to_the_supremum_than_the_proof_allows() -> None:
+    """sup over (w, b) of |Z phi(A w + b 1)|^2 / |w|^2 against the regularised one, on random data, b huge included."""
+    rng = np.random.default_rng(3)
+    for _ in range(30):
+        a, z = rng.standard_normal((6, 2)), zero_sums(rng.standard_normal((2, 6)))
+        w = rng.standard_normal((4000, 2))
+        b = rng.standard_normal(4000) * 10.0 ** rng.uniform(-2, 4, 4000)
+        reach = np.abs(w @ a.T).max(axis=1)
+        value = np.linalg.norm(np.maximum(w @ a.T + b[:, None], 0.0) @ z.T, axis=1)
+        inside = np.clip(b, -reach, reach)
+        clipped = np.linalg.norm(np.maximum(w @ a.T + inside[:, None], 0.0) @ z.T, axis=1)
+        np.testing.assert_allclose(value, clipped, atol=1e-10 * 1e4)
+
+
+def test_zero_sums_are_exact() -> None:
+    rng = np.random.default_rng(0)
+    for scale in (1.0, 1e-200, 1e200, 3e-7):
+        z = rng.standard_normal((3, 50)) * scale
+        z[2] = 0.0
+        moved = zero_sums(z)
+        for row in moved:
+            assert sum((Fraction(float(v)) for v in row), Fraction(0)) == 0
+        np.testing.assert_allclose(moved, z - z.mean(axis=1, keepdims=True), atol=1e-9 * scale)
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_odd_law(layers: int) -> None:
+    problem = deep_hypercube(2, layers, activation="tanh")
+    energies = []
+    for width in (16, 64, 1024):
+        law = odd_law(problem.activation, problem.targets, layers, width, 0.01)
+        # an actual network of that energy and those kernels
+        assert problem.weight_energy(problem.weights(law.measures)) == pytest.approx(law.energy, rel=1e-9)
+        for rho, y in zip(law.measures, law.strength):
+            np.testing.assert_allclose(problem.kernel(rho), y * problem.targets.T @ problem.targets, atol=1e-9)
+        energies.append(law.energy)
+    limit = linear_limit(2, layers, 0.01)
+    assert energies == sorted(energies, reverse=True)
+    assert limit < energies[-1] < limit * 1.001
+    with pytest.raises(mfo.InputError, match="odd"):
+        odd_law(deep_hypercube(2, 2).activation, problem.targets, layers, 16, 0.01)
+    with pytest.raises(mfo.InputError, match="multiple"):
+        odd_law(problem.activation, problem.targets, layers, 15, 0.01)
+
+
+def test_odd_law_of_one_layer_is_theory() -> None:
+    problem = deep_hypercube(2, 1, activation="tanh", penalty=0.05)
+    for width, energy, b in ((4, 0.42728960, 0.41580410), (16, 0.40296129, 0.46783132), (64, 0.39698296, 0.48246290)):
+        law = odd_law(problem.activation, problem.targets, 1, width, 0.05)
+        assert law.energy == pytest.approx(energy, abs=1e-8)
+        assert law.strength[0] == pytest.approx(b, abs=1e-7)
+
+
 def test_recurrent_energy_of_states() -> None:
     rng = np.random.default_rng(1)
     flat = mfo.problems.hypercube(2)
@@ -164,8 +245,6 @@ def test_refusals() -> None:
         deep_hypercube(2, 0)
     with pytest.raises(mfo.InputError, match="2 hidden layers"):
         deep_hypercube(2, 2).energy([])
-    with pytest.raises(mfo.InputError, match="free bias"):
-        certify_layers(deep_hypercube(2, 2, bias="free"), ())
     with pytest.raises(mfo.InputError, match="drive"):
         recurrent_law(2, 2, 0.01, drive="never")
     tanh = deep_hypercube(2, 2, activation="tanh")
