@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +74,11 @@ def trend(x: Any, values: Any) -> dict[str, float]:
 
 
 def main() -> None:
-    torch.set_num_threads(1)
     steps = int(sys.argv[1]) if len(sys.argv) > 1 else 3000
     flat = mfo.problems.digits(samples=200, seed=0)
     rows = flat.geometry.preactivation(np.eye(flat.geometry.n_parameters)).T
-    body: dict[str, Any] = {"decays": DECAYS, "seeds": SEEDS, "steps": steps, "cases": []}
+    versions = {name: version(name) for name in ("numpy", "torch", "meanfield-opt")}
+    body: dict[str, Any] = {"versions": versions, "decays": DECAYS, "seeds": SEEDS, "steps": steps, "cases": []}
     for batch in (None, 20):
         values: dict[str, list[Any]] = {k: [] for k in DEFINITIONS}
         for decay in DECAYS:

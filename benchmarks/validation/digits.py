@@ -13,8 +13,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import meanfield_opt as mfo
 
 HERE = Path(__file__).parent / "results"
@@ -25,7 +23,6 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    torch.set_num_threads(2)
     for name, options in CASES.items():
         if name not in (sys.argv[2:] or CASES):
             continue

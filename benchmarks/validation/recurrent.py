@@ -1,19 +1,21 @@
 """Recurrent ReLU networks on the whitened square and cube: what do the state kernels look like after 2, 3, 4 steps?
 
-    python benchmarks/validation/recurrent.py            (writes results/recurrent.json)
+    python benchmarks/validation/recurrent.py [--latents 2 3] [--steps N] [--seeds N]    (writes results/recurrent.json)
 
-drive "first": the input enters at the first step only (the bias at every step); "every": at every step.
+drive "first": the input enters at the first step only (the bias at every step); "every": at every step. The best of the
+seeds is held against the five-number law (validation.recurrent_law). Rows of other latents in the file are kept.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
+import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 import meanfield_opt as mfo
 from meanfield_opt.metrics import parallelism_score, span_fit
@@ -24,7 +26,6 @@ from meanfield_opt.validation.training import train
 from meanfield_problems.hypercube import hypercube
 
 HERE = Path(__file__).parent / "results"
-SEEDS = 10
 
 
 def recurrent_problem(d: int, steps: int, drive: str, penalty: float = 0.01) -> RecurrentProblem:
@@ -36,10 +37,10 @@ def recurrent_problem(d: int, steps: int, drive: str, penalty: float = 0.01) -> 
     return RecurrentProblem(flat.activation, flat.loss, inputs, flat.targets, penalty)
 
 
-def study(d: int, steps: int, drive: str, training: int) -> dict[str, Any]:
+def study(d: int, steps: int, drive: str, training: int, seeds: int) -> dict[str, Any]:
     problem = recurrent_problem(d, steps, drive)
     objective = RecurrentObjective(problem, 8 * d)
-    run = train(objective, SEEDS, mfo.TrainOptions(steps=training, rate=0.05))
+    run = train(objective, seeds, mfo.TrainOptions(steps=training, rate=0.05))
     order = np.argsort(run.energies)
     part = run.weights(int(order[0]))
     states = problem.states(part["recurrent"], part["feed"])
@@ -65,6 +66,8 @@ def study(d: int, steps: int, drive: str, training: int) -> dict[str, Any]:
         "latents": d,
         "steps": steps,
         "drive": drive,
+        "width": objective.width,
+        "training_steps": training,
         "energies": run.energies[order].tolist(),
         "weight_energy_minus_mean_field": float(run.energies[order[0]] - problem.energy(states)),
         "kernels": kernels,
@@ -83,25 +86,36 @@ def with_law(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    if sys.argv[1:] == ["law"]:  # beside figures measured before
-        table = [with_law(body) for body in json.loads((HERE / "recurrent.json").read_text())]
-        (HERE / "recurrent.json").write_text(json.dumps(table, indent=1) + "\n")
-        for body in table:
-            print(
-                body["latents"], body["drive"], body["steps"], body["energies"][0], body["law"], body["best_above_law"]
-            )
-        return
-    torch.set_num_threads(1)
-    training = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
-    table = []
-    for d in (2, 3):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--latents", type=int, nargs="*", default=[2, 3])
+    parser.add_argument("--steps", type=int, default=12000)
+    parser.add_argument("--seeds", type=int, default=10)
+    arguments = parser.parse_args()
+    file = HERE / "recurrent.json"
+    table: list[dict[str, Any]] = []
+    if file.exists() and set(arguments.latents) != {2, 3}:
+        table = [row for row in json.loads(file.read_text())["rows"] if row["latents"] not in arguments.latents]
+    for d in arguments.latents:
         for drive in ("first", "every"):
             for steps in (2, 3, 4):
-                body = with_law(study(d, steps, drive, training))
+                begin = time.process_time()
+                body = with_law(study(d, steps, drive, arguments.steps, arguments.seeds))
+                body["cpu_seconds"] = time.process_time() - begin
                 table.append(body)
                 shown = [f"x={k['x']:.4f} y={k['y']:.4f} res={k['residual']:.0e}" for k in body["kernels"]]
-                print(d, drive, steps, f"{body['energies'][0]:.8f}", shown, body["neurons_active_at"], flush=True)
-                (HERE / "recurrent.json").write_text(json.dumps(table, indent=1) + "\n")
+                print(
+                    d,
+                    drive,
+                    steps,
+                    f"{body['energies'][0]:.8f} law {body['law']['energy']:.8f} ({body['best_above_law']:+.1e})",
+                    shown,
+                    body["neurons_active_at"],
+                    f"{body['cpu_seconds']:.0f} s",
+                    flush=True,
+                )
+                versions = {name: version(name) for name in ("numpy", "torch", "meanfield-opt")}
+                table.sort(key=lambda row: (row["latents"], row["drive"] == "every", row["steps"]))
+                file.write_text(json.dumps({"versions": versions, "rows": table}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def add_solve_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """The command."""
-    _check_outputs(arguments)
+    check_outputs(arguments, "json", "certificate", "plot")
     problem = build_problem(arguments)
     history: list[Progress] = []
     started = time.perf_counter()
@@ -67,16 +67,19 @@ def run(arguments: argparse.Namespace) -> int:
         print(text)
     else:
         tables.show_result(problem, solution, certificate, found, score, seconds)
-    if arguments.gap is not None and not (
-        certificate.verdict == "proved" and certificate.relative_gap <= arguments.gap
-    ):
-        print(
-            f"meanfield-opt: the gap {arguments.gap:g} was not certified ({certificate.verdict}, "
-            f"{certificate.relative_gap:.3g}).",
-            file=sys.stderr,
-        )
-        return 1
-    return 0
+    return gap_status(arguments, certificate)
+
+
+def gap_status(arguments: argparse.Namespace, certificate: Certificate) -> int:
+    """0, or 1 with a line on standard error where ``--gap`` asked for a gap that was not certified."""
+    if arguments.gap is None or (certificate.verdict == "proved" and certificate.relative_gap <= arguments.gap):
+        return 0
+    print(
+        f"meanfield-opt: the gap {arguments.gap:g} was not certified ({certificate.verdict}, "
+        f"{certificate.relative_gap:.3g}).",
+        file=sys.stderr,
+    )
+    return 1
 
 
 def solve_and_certify(
@@ -159,9 +162,9 @@ def _parallelism(solution: Solution) -> float | None:
         return None
 
 
-def _check_outputs(arguments: argparse.Namespace) -> None:
+def check_outputs(arguments: argparse.Namespace, *options: str) -> None:
     """Refuse output files that cannot be written before any work is done."""
-    for option in ("json", "certificate", "plot"):
+    for option in options:
         value = getattr(arguments, option)
         if not value or value == "-":
             continue

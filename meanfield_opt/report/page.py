@@ -133,6 +133,7 @@ def _escapes(c: Comparison) -> str:
     head = (
         "seed",
         "gap where it stopped",
+        "its own certificate",
         "after training on",
         "after neurons added",
         "neurons",
@@ -143,6 +144,7 @@ def _escapes(c: Comparison) -> str:
         (
             str(e.seed),
             f"{e.before:.2e}",
+            e.verdict,
             f"{e.control:.2e}",
             f"{e.gaps[-1]:.2e}" if e.gaps else "none found",
             str(len(e.gaps)),
@@ -153,7 +155,8 @@ def _escapes(c: Comparison) -> str:
     ]
     note = (
         f"{above} networks stayed above the threshold. For those examined: the neuron whose first variation is negative "
-        "(ratio above 1) was added and training went on; beside it the same further training without it."
+        '(ratio above 1) was added and training went on; beside it the same further training without it. "refuted": its '
+        "own certificate proves that the stopped network is not optimal."
     )
     return f"<p>{note}</p>" + _table(head, rows)
 
@@ -170,6 +173,8 @@ def _seeds(c: Comparison) -> str:
         "explained",
         "fell at the end",
         "improving ratio",
+        "gap, trained on",
+        "standing",
     )
     rows = []
     for s in sorted(c.seeds, key=lambda s: s.gap):
@@ -186,6 +191,8 @@ def _seeds(c: Comparison) -> str:
                 f"{s.matching.explained:.4f}",
                 f"{s.settled:.1e}",
                 "" if s.improving is None else f"{s.improving.ratio:.4f}",
+                "" if not math.isfinite(s.control) else f"{s.control:.2e}",
+                s.standing,
             )
         )
     return f"<div class='wide'>{_table(head, rows)}</div>"
