@@ -1,9 +1,14 @@
 """Tampered certificates: every one must be rejected with CertificateError, unless what it claims is still proved.
 
-Two ways of tampering: (1) the file's bytes are changed and the digest left alone (any flipped bit, truncation): always to
-be rejected; (2) the content is changed and the digest recomputed, one change at a time in every field. After (2) the
-checker may accept only what follows anyway: the same problem, a lower bound no higher and an upper bound no lower than
-those of the honest certificate (a weaker claim, other words, a witness altered so little that it still proves as much).
+1. The file's bytes are changed and the digest left alone (any flipped bit, truncation): always to be rejected.
+2. The content is changed and the digest recomputed, one change at a time in every field, or parts of two certificates are
+   exchanged. The checker may then accept only what follows anyway: the same problem, a lower bound no higher and an
+   upper bound no lower than those of the genuine certificate (a weaker claim, other words, a witness altered so
+   little that it still proves as much).
+3. "Greedy": after a change in the witnesses or the proof, or a transplant into a twin problem (same data, other
+   penalties, activation or width), the claims are rewritten to the most that the checker's own functions give. What is
+   then accepted must agree with the truth: lower bound <= the energy of the best measure known for that problem.
+
 Anything else that is accepted counts as a false certificate, and any exception but CertificateError as a failure.
 """
 
@@ -11,24 +16,25 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import attack_cases
 import numpy as np
+from attack_cases import Target
+from attack_mutations import Rng, get, mutate, places, put
 
 import meanfield_opt as mfo
+from meanfield_opt.checker.bounds import best_rigorous_scale, lower_from_proof
+from meanfield_opt.checker.codec import encode_float
+from meanfield_opt.checker.compact import decode_dual
 from meanfield_opt.checker.document import digest
+from meanfield_opt.checker.embed import problem_entry
+from meanfield_opt.checker.verify import REPLAYS
 from meanfield_opt.errors import CertificateError
-from meanfield_opt.geometry import DenseGeometry, DiagonalPlusLowRank
-from meanfield_opt.measure import Measure
-from meanfield_opt.plugins import activation, loss
 from meanfield_opt.problem import TwoLayerProblem
-
-Rng = np.random.Generator
-Node = tuple[str | int, ...]
 
 
 @dataclass
@@ -40,214 +46,231 @@ class Tally:
     wrong: list[str] = field(default_factory=list)
     crashed: list[str] = field(default_factory=list)
     kinds: Counter[str] = field(default_factory=Counter)
+    cases: Counter[str] = field(default_factory=Counter)
     harmless_fields: Counter[str] = field(default_factory=Counter)
 
-
-def honest(folder: Path) -> list[tuple[Path, TwoLayerProblem]]:
-    """Certificates of every kind: symmetric, branch and bound, copositive, norm; proved and refuted; by recipe, by data."""
-    rng = np.random.default_rng(0)
-    x1, x2 = rng.standard_normal((9, 1)), rng.standard_normal((7, 2))
-    y = np.sign(rng.standard_normal((2, 9)))
-    relu, squared = activation("relu"), loss("squared")
-    g = rng.standard_normal((5, 7))
-    cases: list[tuple[TwoLayerProblem, str, float]] = [
-        (mfo.problems.hypercube(latents=2, lambda1=0.01, lambda2=0.01), "auto", 10.0),
-        (mfo.problems.hypercube(latents=2, geometry="aligned", alignment=2.0, lambda1=0.01, lambda2=0.01), "copositive", 10.0),
-        (mfo.problems.dataset(x1, y.T, lambda1=0.2, lambda2=0.2), "auto", 10.0),
-        (mfo.problems.dataset(x2, y.T[:7], lambda1=0.2, lambda2=0.2), "auto", 1e-4),
-        (mfo.problems.dataset(x2, y.T[:7], loss="logistic", lambda1=0.2, lambda2=0.2), "auto", 10.0),
-        (TwoLayerProblem(relu, squared, DenseGeometry(np.tril(g @ g.T) + np.tril(g @ g.T, -1).T), y[:, :5], 0.1, 0.1), "copositive", 10.0),
-        (TwoLayerProblem(relu, squared, DiagonalPlusLowRank(np.ones(6), np.ones((6, 1)), np.ones(1)), y[:, :6], 0.1, 0.1), "norm", 10.0),
-        (TwoLayerProblem(relu, squared, DiagonalPlusLowRank(np.ones(8), np.ones((8, 1)), np.ones(1)), y[:, :8], 0.1, 0.1), "auto", 10.0),
-        (mfo.problems.hypercube(latents=2, activation="hard_sigmoid", width=4, lambda1=0.05, lambda2=0.05), "auto", 10.0),
-    ]  # fmt: skip
-    out = []
-    for number, (problem, engine, refute) in enumerate(cases):
-        if problem.known is not None:
-            candidate: Any = mfo.solve(problem, backend="closed_form")
-        else:
-            theta = rng.standard_normal((3, problem.geometry.n_parameters))
-            candidate = Measure(problem.geometry.preactivation(theta), np.full(3, 0.2), theta)
-        certificate = mfo.certify(problem, candidate, engine=engine, refute=refute, time_limit=10.0, target=1e-4)
-        path = folder / f"{number}.json"
-        certificate.save(path)
-        mfo.verify(path, problem)
-        out.append((path, problem))
-    return out
+    @property
+    def files(self) -> int:
+        """All that were tried."""
+        return self.rejected + self.harmless + len(self.wrong) + len(self.crashed)
 
 
-def leaves(value: Any, at: Node = ()) -> list[Node]:
-    """Every place in a JSON value, inner ones included."""
-    found: list[Node] = [at] if at else []
-    if isinstance(value, dict):
-        for key in value:
-            found += leaves(value[key], (*at, key))
-    elif isinstance(value, list):
-        for index in range(min(len(value), 40)):
-            found += leaves(value[index], (*at, index))
-    return found
+@dataclass
+class Attack:
+    """Genuine files, a place for the tampered one, and the tally. best: fingerprint -> what the optimum is at most."""
 
+    targets: list[Target]
+    folder: Path
+    rng: Rng
+    tally: Tally = field(default_factory=Tally)
+    best: dict[str, float] = field(default_factory=dict)
 
-def get(value: Any, at: Node) -> Any:
-    for step in at:
-        value = value[step]
-    return value
+    def __post_init__(self) -> None:
+        self.claims = [t.claims for t in self.targets]
+        problems = [t.problem for t in self.targets if isinstance(t.problem, TwoLayerProblem)]
+        self.twins = [twin for problem in problems for twin in attack_cases.twins(problem)]
 
+    @property
+    def file(self) -> Path:
+        """Where the tampered file is written."""
+        return self.folder / "tampered.json"
 
-def put(value: Any, at: Node, new: Any) -> None:
-    get(value, at[:-1])[at[-1]] = new
+    def reached(self, problem: TwoLayerProblem) -> float:
+        """An energy that some measure is proved to have (computed when first asked for)."""
+        name = problem.fingerprint
+        if name not in self.best:
+            certified = [claim[2] for claim in self.claims if claim[0] == name]
+            self.best[name] = min([attack_cases.best_known(problem), *certified])
+        return self.best[name]
 
+    def pick(self) -> int:
+        return int(self.rng.integers(len(self.targets)))
 
-def nested(depth: int) -> Any:
-    out: Any = []
-    for _ in range(depth):
-        out = [out]
-    return out
+    def write(self, body: dict[str, Any]) -> None:
+        """Write with the digest of the changed content."""
+        body = {k: v for k, v in body.items() if k != "digest"}
+        self.file.write_text(json.dumps({**body, "digest": digest(body)}))
 
-
-ODD: list[Any] = [
-    None, True, 0, 1, -1, 10**30, 0.5, "", "NaN", "nan", "inf", "-inf", "0x1.0p+2000", "0x0.0p+0", "-0x1.0p+0",
-    "0x1.fffffffffffffp+1023", [], {}, [[]], {"shape": [0], "f8": ""}, {"shape": [-1], "f8": ""}, {"shape": [1], "f8": "000000000000f87f"},
-    {"shape": [1], "f8": "000000000000f07f"}, {"shape": [10**12], "f8": ""}, {"labels": [[9]], "tables": [["0x0.0p+0"]]}, {"zeta": []},
-    "1/0", "-1/3", "two-layer", "norm", "copositive", "hypercube", "input_view", "proved", "open", "refuted", nested(200),
-]  # fmt: skip
-
-
-def mutate(value: Any, rng: Rng) -> tuple[Any, str]:
-    """A changed copy of one JSON value."""
-    if isinstance(value, str) and rng.random() < 0.8:
-        if len(value) and all(c in "0123456789abcdef" for c in value) and len(value) % 16 == 0 and rng.random() < 0.7:
-            raw = bytearray.fromhex(value)  # one bit of one number, or one number dropped, doubled or swapped
-            how = int(rng.integers(4))
-            at = int(rng.integers(len(raw)))
-            if how <= 1:
-                raw[at] ^= 1 << int(rng.integers(8))
-                return raw.hex(), "bit of an array"
-            if how == 2:
-                return value[:-16], "number dropped"
-            k = at // 8 * 8
-            return (raw[:k] + b"\x00\x00\x00\x00\x00\x00\xf8\x7f" + raw[k + 8 :]).hex(), "NaN in an array"
-        try:
-            number = float.fromhex(value)
-        except (ValueError, OverflowError):
-            number = math.nan
-        if math.isfinite(number) and value.startswith(("0x", "-0x")):
-            how = int(rng.integers(4))
-            new = (
-                np.nextafter(number, np.inf),
-                np.nextafter(number, -np.inf),
-                -number,
-                number * 2.0 ** float(rng.integers(-3, 4)) + float(rng.choice([0.0, 1e-9])),
-            )[how]
-            return float(new).hex(), "number changed"
-        if value:
-            at = int(rng.integers(len(value)))
-            return value[:at] + chr(ord(value[at]) ^ (1 << int(rng.integers(7)))) + value[at + 1 :], "bit of a text"
-    if isinstance(value, bool):
-        return not value, "truth flipped"
-    if isinstance(value, (int, float)) and rng.random() < 0.7:
-        return value + int(rng.choice([-1, 1, 2, -(10**6)])), "number changed"
-    if isinstance(value, list) and value and rng.random() < 0.7:
-        k = int(rng.integers(len(value)))
-        return (
-            (value[:k] + value[k + 1 :], "entry dropped")
-            if rng.random() < 0.5
-            else (value + value[k : k + 1], "entry doubled")
+    def judge(self, target: Target, true: tuple[str, Any, Any, str] | None, knowing: bool, what: str) -> None:
+        """Give the tampered file to the checker. true: the genuine claims; None if it must be rejected in any case."""
+        self.tally.kinds[what.split(":")[0]] += 1
+        self.tally.cases[target.name] += 1
+        got = self.outcome(target, knowing, what)
+        if got is None:
+            return
+        # the file's upper bound leaves the checker 2^-44 of room: an upper bound moved down within it is still proved
+        weaker = (
+            true is not None
+            and (got[0], got[3]) == (true[0], true[3])
+            and got[1] <= true[1]
+            and got[2] >= true[2] - 2.0**-43 * abs(true[2])
         )
-    if isinstance(value, dict) and value and rng.random() < 0.7:
-        new = dict(value)
-        key = str(rng.choice(sorted(new)))
-        if rng.random() < 0.5:
-            new[key + "_"] = new.pop(key)
-            return new, "entry renamed"
-        new["extra"] = 1
-        return new, "entry added"
-    return copy.deepcopy(ODD[int(rng.integers(len(ODD)))]), "odd value"
+        self.count(weaker, f"{target.name}, {what}: accepted {got}", what)
 
+    def outcome(self, target: Target, knowing: bool, what: str) -> tuple[str, Any, Any, str] | None:
+        """What the checker accepts; None (counted) where it rejects or breaks down."""
+        try:
+            return target.check(self.file, knowing)
+        except CertificateError:
+            self.tally.rejected += 1
+        except Exception as error:
+            self.tally.crashed.append(f"{target.name}, {what}: {type(error).__name__}: {error}")
+        return None
 
-def judge(path: Path, problem: TwoLayerProblem | None, true: mfo.VerifiedBound | None, what: str, tally: Tally) -> None:
-    """Give a tampered file to the checker and classify the outcome. true: None if it must be rejected in any case."""
-    tally.kinds[what.split(":")[0]] += 1
-    try:
-        got = mfo.verify(path, problem)
-    except CertificateError:
-        tally.rejected += 1
-        return
-    except Exception as error:
-        tally.crashed.append(f"{what}: {type(error).__name__}: {error}")
-        return
-    # the file's upper bound leaves the checker 2^-44 of room: an upper bound moved down within it is still proved
-    weaker = (
-        true is not None
-        and got.fingerprint == true.fingerprint
-        and got.lower_bound <= true.lower_bound
-        and got.upper_bound >= true.upper_bound - 2.0**-43 * abs(true.upper_bound)
-        and got.verdict == true.verdict
-    )
-    if weaker:
-        tally.harmless += 1
-        tally.harmless_fields[what.split(": ")[-1]] += 1
-    else:
-        tally.wrong.append(f"{what}: accepted {got}")
-
-
-def attack(folder: Path, count: int, seed: int) -> Tally:
-    """About ``count`` tampered certificates, spread over all kinds of tampering."""
-    rng = np.random.default_rng(seed)
-    cases = honest(folder)
-    tally = Tally()
-    target = folder / "tampered.json"
-    truths = [mfo.verify(path, problem) for path, problem in cases]
-    bodies = [json.loads(path.read_text()) for path, _ in cases]
-    raws = [path.read_bytes() for path, _ in cases]
-    for round_ in range(count):
-        k = int(rng.integers(len(cases)))
-        problem = cases[k][1] if rng.random() < 0.7 else None
-        how = rng.random()
-        if how < 0.25:  # a bit of the file
-            raw = bytearray(raws[k])
-            raw[int(rng.integers(len(raw)))] ^= 1 << int(rng.integers(8))
-            target.write_bytes(bytes(raw))
-            judge(target, problem, None, "raw bit", tally)
-        elif how < 0.30:
-            target.write_bytes(raws[k][: int(rng.integers(len(raws[k])))])
-            judge(target, problem, None, "truncated", tally)
-        elif how < 0.34:  # another problem, or parts of another certificate
-            other = int((k + 1 + rng.integers(len(cases) - 1)) % len(cases))
-            if rng.random() < 0.4:
-                target.write_bytes(raws[k])
-                judge(target, cases[other][1], None, "swapped problem", tally)
-                continue
-            body = copy.deepcopy(bodies[k])
-            part = str(rng.choice(["problem", "primal", "dual", "proof", "claims", "scale", "refutation"]))
-            if body[part] == bodies[other][part]:
-                continue
-            body[part] = copy.deepcopy(bodies[other][part])
-            redigest(body, target)
-            judge(target, problem, truths[k], f"swapped part: {part}", tally)
+    def count(self, harmless: bool, told: str, what: str) -> None:
+        if harmless:
+            self.tally.harmless += 1
+            self.tally.harmless_fields[what.split(": ")[-1]] += 1
         else:
-            body = copy.deepcopy(bodies[k])
-            places = [at for at in leaves(body) if at[0] != "digest"]
-            tops = sorted({at[0] for at in places}, key=str)
-            top = tops[int(rng.integers(len(tops)))]  # every field equally often, however many numbers it holds
-            mine = [at for at in places if at[0] == top]
-            at = mine[int(rng.integers(len(mine)))]
-            new, what = mutate(get(body, at), rng)
-            if json.dumps(new) == json.dumps(get(body, at)):
-                continue
-            put(body, at, new)
-            if round_ % 50 == 0:
-                raw_text = json.dumps({**body, "digest": "0" * 64})
-                deep = "[" * 100_000 + "]" * 100_000
-                target.write_text(raw_text[:-1] + ',"deep":' + deep + "}")
-                judge(target, problem, None, "deep nesting", tally)
-                continue
-            redigest(body, target)
-            judge(target, problem, truths[k], f"{what}: {'.'.join(map(str, at[:3]))}", tally)
-    return tally
+            self.tally.wrong.append(told)
+
+    # the ways of tampering ----------------------------------------------------------------------------------------
+    def bytes_changed(self, k: int, knowing: bool) -> None:
+        """A bit of the file, or a part of it missing; sometimes nesting too deep to parse."""
+        raw = bytearray(self.targets[k].path.read_bytes())
+        how = self.rng.random()
+        if how < 0.75:
+            raw[int(self.rng.integers(len(raw)))] ^= 1 << int(self.rng.integers(8))
+            what = "raw bit"
+        elif how < 0.97:
+            raw, what = raw[: int(self.rng.integers(len(raw)))], "truncated"
+        else:
+            raw, what = raw[:-1] + b',"deep":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "deep nesting"
+        self.file.write_bytes(bytes(raw))
+        self.judge(self.targets[k], None, knowing, what)
+
+    def parts_swapped(self, k: int, knowing: bool) -> None:
+        """Another problem than the file's, or a part of another certificate."""
+        others = [i for i, t in enumerate(self.targets) if i != k and t.body.keys() == self.targets[k].body.keys()]
+        if not others:
+            return
+        other = int(self.rng.choice(others))
+        if self.rng.random() < 0.3:
+            self.file.write_bytes(self.targets[k].path.read_bytes())
+            if self.claims[k][0] != self.claims[other][0]:
+                self.judge(self.targets[other], None, True, "swapped problem")
+            return
+        body = copy.deepcopy(self.targets[k].body)
+        part = str(self.rng.choice(sorted(body.keys() - {"digest", "format", "version"})))
+        if body[part] != self.targets[other].body[part]:
+            body[part] = copy.deepcopy(self.targets[other].body[part])
+            self.write(body)
+            self.judge(self.targets[k], self.claims[k], knowing, f"swapped part: {part}")
+
+    def field_changed(self, k: int, knowing: bool) -> None:
+        """One change in one place: every top field equally often, however many numbers it holds."""
+        changed = self.changed(k, None)
+        if changed is not None:
+            body, what = changed
+            self.write(body)
+            self.judge(self.targets[k], self.claims[k], knowing, what)
+
+    def changed(self, k: int, tops: set[str] | None) -> tuple[dict[str, Any], str] | None:
+        body = copy.deepcopy(self.targets[k].body)
+        found = [at for at in places(body) if at[0] != "digest" and (tops is None or at[0] in tops)]
+        top = self.rng.choice(sorted({str(at[0]) for at in found}))
+        mine = [at for at in found if at[0] == top]
+        arrays = [at for at in mine if at[-1] == "f8"]
+        if arrays and self.rng.random() < 0.4:
+            mine = arrays
+        at = mine[int(self.rng.integers(len(mine)))]
+        new, what = mutate(get(body, at), self.rng)
+        if json.dumps(new) == json.dumps(get(body, at)):
+            return None
+        put(body, at, new)
+        return body, f"{what}: {'.'.join(map(str, at[:3]))}"
+
+    def greedy(self, k: int) -> None:
+        """Change witnesses or proof, or transplant them, and claim all that the checker's own functions then give."""
+        target, problem = self.targets[k], self.targets[k].problem
+        if not isinstance(problem, TwoLayerProblem) or target.body["proof"] is None:
+            return
+        body, what, how = copy.deepcopy(target.body), "transplant", self.rng.random()
+        if how < 0.75:
+            changed = self.changed(k, {"dual", "proof"})
+            if changed is None:
+                return
+            body, what = changed
+        if how > 0.5:
+            fits = [t for t in self.twins if t.targets.shape == problem.targets.shape]
+            if not fits:
+                return
+            problem = fits[int(self.rng.integers(len(fits)))]
+            what = f"in a twin, {what}"
+        what = f"greedy {what}"
+        self.tally.kinds[what.split(":")[0]] += 1
+        self.tally.cases[target.name] += 1
+        try:
+            self.write(strongest(body, problem))
+            got = mfo.verify(self.file, problem)
+        except CertificateError:
+            self.tally.rejected += 1
+            return
+        except Exception as error:
+            self.tally.crashed.append(f"{target.name}, {what}: {type(error).__name__}: {error}")
+            return
+        reached = self.reached(problem)
+        told = f"{target.name}, {what}: claimed {got}, but {reached!r} is reached"
+        self.count(got.lower_bound <= reached, told, what)
 
 
-def redigest(body: dict[str, Any], target: Path) -> None:
-    """Write with the digest of the changed content."""
-    body.pop("digest", None)
-    target.write_text(json.dumps({**body, "digest": digest(body)}))
+def strongest(body: dict[str, Any], problem: TwoLayerProblem) -> dict[str, Any]:
+    """The certificate of the zero measure with these dual point and proof for ``problem``, claiming all it can.
+
+    CertificateError where the replay already refuses, or breaks down over numbers of the wrong kind.
+    """
+    zero = np.zeros_like(problem.targets)
+    try:
+        with np.errstate(all="ignore"):
+            dual = decode_dual(body["dual"], problem.targets)
+            kind = body["proof"]["kind"]
+            bound = float(REPLAYS[kind](problem, dual, np.inf, body["proof"]["artefact"]))
+            scale = best_rigorous_scale(problem, dual, bound)
+            lower = lower_from_proof(problem, dual, scale, bound)
+            upper = problem.loss.value_upper(zero, zero, problem.targets)
+            claims = {"lower": encode_float(lower), "upper": encode_float(upper), "verdict": "proved"}
+    except (
+        mfo.MeanFieldError,
+        KeyError,
+        TypeError,
+        ValueError,
+        IndexError,
+        ArithmeticError,
+        AttributeError,
+        AssertionError,
+    ) as error:
+        raise CertificateError(f"nothing to claim: {error}") from error
+    nothing = {"shape": [0, problem.n_samples], "f8": ""}
+    by_neurons = body["primal"]["neurons"] is not None
+    primal = {
+        "masses": {"shape": [0], "f8": ""},
+        "atoms": None if by_neurons else nothing,
+        "neurons": {"shape": [0, problem.geometry.n_parameters], "f8": ""} if by_neurons else None,
+        "readout": None,
+    }
+    return {
+        **body,
+        "problem": problem_entry(problem),
+        "primal": primal,
+        "proof": {**body["proof"], "bound": encode_float(bound)},
+        "scale": encode_float(scale),
+        "refutation": None,
+        "claims": claims,
+    }
+
+
+def attack(folder: Path, count: int, seed: int, names: set[str] | None = None) -> Tally:
+    """``count`` tampered certificates, spread over all cases (or the named ones) and all kinds of tampering."""
+    made = attack_cases.targets(folder, names)
+    state = Attack(made, folder, np.random.default_rng(seed))
+    while state.tally.files < count:
+        k, knowing, how = state.pick(), bool(state.rng.random() < 0.6), state.rng.random()
+        if how < 0.20:
+            state.bytes_changed(k, knowing)
+        elif how < 0.27:
+            state.parts_swapped(k, knowing)
+        elif how < 0.72:
+            state.field_changed(k, knowing)
+        else:
+            state.greedy(k)
+    return state.tally

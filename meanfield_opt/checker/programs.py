@@ -13,10 +13,10 @@ import numpy as np
 
 from ..errors import CertificateError
 from ..measure import Measure
-from ..plugins import FAMILIES
 from ..problem import MeanFieldProblem
 from .codec import decode_array, decode_float, expect_keys, rational
 from .copositive import replay
+from .embed import settle_problem
 from .exact import rational as flint_rational
 from .verify import VerifiedBound
 
@@ -182,15 +182,9 @@ def check_design(body: dict[str, Any], given: MeanFieldProblem | None) -> Verifi
 # common ---------------------------------------------------------------------------------------------------------
 def _settle(body: dict[str, Any], given: MeanFieldProblem | None, kind: str) -> MeanFieldProblem:
     expect_keys(body, _BODY, "the certificate")
-    entry = body["problem"]
-    problem = given
-    if problem is None:
-        recipe = entry["recipe"]
-        problem = FAMILIES.get(str(recipe["family"]))(**recipe["parameters"])
+    problem = settle_problem(body["problem"], given)
     if type(problem).__name__ != kind:
         raise CertificateError(f"the certificate is for a {kind}, not a {type(problem).__name__}.")
-    if entry["fingerprint"] != problem.fingerprint:
-        raise CertificateError("the certificate belongs to another problem (fingerprints differ).")
     return problem
 
 
