@@ -25,7 +25,8 @@ from .escape import Escape, escape
 from .networks import import_torch
 from .objective import TwoLayerObjective
 from .options import TrainOptions
-from .seed_result import certified_gap, judge, network_measure, optimum_figures
+from .seed_result import judge, optimum_figures
+from .settling import Settled, certified_gap, settle
 from .training import Trained, train
 
 Array = NDArray[np.float64]
@@ -103,19 +104,18 @@ def compare(
     run = train(objective, seeds, opt, scale=scale, observe=recorder)
     dynamics = recorder.result()
     lower = proof.lower_bound
-    gaps = np.array([certified_gap(problem, _measure(problem, run, row), lower)[1] for row in range(len(run.seeds))])
+    parts = [run.weights(row) for row in range(len(run.seeds))]
+    gaps = np.array([certified_gap(problem, w["theta"], w["readout"], lower)[1] for w in parts])
     above = [int(row) for row in np.argsort(-gaps) if gaps[row] > threshold and not run.diverged[row]]
     calm = _calmer(opt)
-    control = np.full(gaps.size, np.nan)
-    control[above] = _trained_on(problem, run, above, calm, lower)
+    settled = settle(problem, run, above, calm, lower, threshold)
     results = [
-        judge(problem, solution, proof, run, row, dynamics, threshold, float(control[row])) for row in range(gaps.size)
+        judge(problem, solution, proof, run, row, dynamics, threshold, settled.get(row)) for row in range(gaps.size)
     ]
-    # true local minima first: what more training mends needs no neuron
-    above.sort(key=lambda row: (results[row].standing != "local minimum", -gaps[row]))
-    escapes = [
-        _escape(problem, solution, run, row, calm, lower, threshold, float(control[row])) for row in above[:examine]
-    ]
+    # what more training mends needs no neuron
+    stuck = [row for row in above if settled[row].after > threshold]
+    stuck.sort(key=lambda row: (results[row].standing != "local minimum", -settled[row].after))
+    escapes = [_escape(problem, solution, run, row, calm, lower, threshold, settled[row]) for row in stuck[:examine]]
     comparison = Comparison(
         problem,
         solution,
@@ -144,23 +144,10 @@ def _width(problem: TwoLayerProblem, width: int | None) -> int:
     return int(min(max(4 * problem.n_samples, 8), 512))
 
 
-def _measure(problem: TwoLayerProblem, run: Trained, row: int) -> Measure:
-    part = run.weights(row)
-    return network_measure(problem, part["theta"], part["readout"])
-
-
 def _calmer(opt: TrainOptions) -> TrainOptions:
     """Half as many steps of Adam at a lower rate, decayed to zero: what "training on" means here."""
     rate = 0.3 * opt.rate if opt.method == "adam" else 0.03
     return TrainOptions(steps=max(500, opt.steps // 2), rate=rate, device=opt.device, threads=opt.threads)
-
-
-def _trained_on(problem: TwoLayerProblem, run: Trained, rows: list[int], calm: TrainOptions, lower: float) -> Array:
-    """Certified gaps of these networks after more training, all in one batch, with nothing added."""
-    if not rows:
-        return np.zeros(0)
-    more = train(run.objective, [run.seeds[row] for row in rows], calm, start=run.parameters[rows])
-    return np.array([certified_gap(problem, _measure(problem, more, i), lower)[1] for i in range(len(rows))])
 
 
 def _escape(
@@ -171,9 +158,9 @@ def _escape(
     calm: TrainOptions,
     lower: float,
     threshold: float,
-    control: float,
+    settled: Settled,
 ) -> Escape:
-    part = run.weights(row)
+    part = {name: np.asarray(v[0]) for name, v in run.objective.unpack(settled.parameters[None]).items()}
 
     def name(measure: Measure) -> tuple[Array | None, str]:
         made = certify(problem, measure, time_limit=NAMING_SECONDS)
@@ -189,7 +176,7 @@ def _escape(
         support=solution.measure.support(),
         options=calm,
         target=threshold,
-        control=control,
+        control=settled.after,
     )
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..measure import Measure
 from ..problem import TwoLayerProblem
+from .networks import network_measure
 from .objective import TwoLayerObjective
 from .options import TrainOptions
 from .training import gap, train
@@ -33,8 +34,8 @@ class ImprovingNeuron:
 class Escape:
     """Training on after adding improving neurons one at a time.
 
-    before: the relative gap at which the network had stopped. control: the gap after the same further training with
-    no neuron added. gaps: after each round (one neuron added, then trained). ratios, sources: of each added neuron.
+    before: the relative gap at which the network was stuck. control: the gap after the same further training with no
+    neuron added. gaps: after each round (one neuron added, then trained). ratios, sources: of each added neuron.
     verdict: of the stopped network's own certificate ("" if none was made); "refuted" is a proof that it is not optimal.
     """
 
@@ -155,7 +156,7 @@ def escape(
         part = run.weights(0)
         return part["theta"], part["readout"], float(gap(run.energies, lower)[0])
 
-    energy = problem.energy(_measure(problem, theta, readout))
+    energy = problem.energy(network_measure(problem, theta, readout))
     before = float(gap(np.array([energy]), lower)[0])
     if control is None:
         *_, control = further(theta, readout)
@@ -164,7 +165,7 @@ def escape(
     sources: list[str] = []
     verdict = ""
     for turn in range(rounds):
-        measure = _measure(problem, theta, readout)
+        measure = network_measure(problem, theta, readout)
         named, word = (None, "") if name is None else name(measure)
         verdict = word if turn == 0 else verdict
         found = improving_neuron(problem, measure, support, named=named, seed=turn)
@@ -178,9 +179,3 @@ def escape(
         if now <= target:
             break
     return Escape(seed, before, control, tuple(gaps), tuple(ratios), tuple(sources), verdict)
-
-
-def _measure(problem: TwoLayerProblem, theta: Array, readout: Array) -> Measure:
-    keep = (theta != 0).any(axis=1)
-    theta, readout = theta[keep], readout[:, keep]
-    return Measure(problem.geometry.preactivation(theta), np.ones(theta.shape[0]), theta, readout)

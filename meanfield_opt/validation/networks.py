@@ -103,6 +103,13 @@ def measure_from_network(problem: TwoLayerProblem, module: Any) -> Measure:
     return Measure(problem.geometry.preactivation(theta), count, theta, readout)
 
 
+def network_measure(problem: TwoLayerProblem, theta: Array, readout: Array) -> Measure:
+    """The network's measure: an atom of mass 1 a neuron; neurons with no input weights are left out."""
+    keep = (theta != 0).any(axis=1)
+    theta, readout = theta[keep], readout[:, keep]
+    return Measure(problem.geometry.preactivation(theta), np.ones(theta.shape[0]), theta, readout)
+
+
 def own_energy_upper(problem: TwoLayerProblem, measure: Measure) -> float:
     """Rigorous upper bound on a network's own energy: its own output weights, whatever its width."""
     if measure.n_atoms == 0:

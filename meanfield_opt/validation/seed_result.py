@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from ..certificate import Certificate
 from ..errors import UndefinedMetricError
-from ..measure import Measure
 from ..metrics import Ccgp, ccgp, cka, parallelism_scores, participation_ratio, procrustes, relative_frobenius
 from ..problem import TwoLayerProblem
 from ..solution import Solution
@@ -18,7 +17,8 @@ from .dynamics import Dynamics, or_nan
 from .escape import ImprovingNeuron, improving_neuron
 from .inputs import network_inputs
 from .matching import Matching, match
-from .networks import own_energy_upper
+from .networks import network_measure
+from .settling import Settled, certified_gap
 from .training import Trained
 
 Array = NDArray[np.float64]
@@ -31,7 +31,8 @@ class SeedResult:
 
     distance (relative Frobenius), cka, procrustes: its hidden kernel to K*. parallelism, ccgp: NaN where undefined.
     settled: relative fall of the energy over the last tenth of training. improving: for a network above the optimum.
-    control: for a network above the optimum, its gap after more training with nothing added (NaN: not trained on).
+    control: for a network above the optimum, its gap after training on with nothing added until it was stuck, reached
+    the threshold or four rounds were over (``settling``); NaN: not trained on. standing: see there.
     """
 
     seed: int
@@ -53,27 +54,20 @@ class SeedResult:
     standing: str
 
 
-def standing(gap: float, control: float, threshold: float, improving: bool) -> str:
+def standing(gap: float, settled: Settled | None, threshold: float, improving: bool) -> str:
     """Where a network stands, in one word or two; none of them but "optimum" is a proof.
 
-    "optimum": certified gap at most the threshold. "unfinished": more training alone brings it there, or takes away
-    half of what is missing. "local minimum": more training alone does not, and a neuron that would lower the energy is
-    known. "above": above the threshold with no such neuron found, or not trained on (the bound itself may be weak).
+    "optimum": certified gap at most the threshold. "local minimum": more training leaves it where it is, above the
+    threshold, and a neuron that would lower the energy is known. "unfinished": more training alone goes on lowering it.
+    "above": stuck with no such neuron found, or not trained on (the bound itself may be weak).
     """
     if gap <= threshold:
         return "optimum"
-    if not np.isfinite(control):
+    if settled is None:
         return "above"
-    if control <= max(threshold, 0.5 * gap):
+    if settled.after <= threshold or not settled.stuck:
         return "unfinished"
     return "local minimum" if improving else "above"
-
-
-def network_measure(problem: TwoLayerProblem, theta: Array, readout: Array) -> Measure:
-    """The network's measure: an atom of mass 1 a neuron; neurons with no input weights are left out."""
-    keep = (theta != 0).any(axis=1)
-    theta, readout = theta[keep], readout[:, keep]
-    return Measure(problem.geometry.preactivation(theta), np.ones(theta.shape[0]), theta, readout)
 
 
 def judge(
@@ -84,12 +78,12 @@ def judge(
     row: int,
     dynamics: Dynamics,
     threshold: float,
-    control: float,
+    settled: Settled | None,
 ) -> SeedResult:
     """Everything about the network in ``row`` of ``run``."""
     part = run.weights(row)
     measure = network_measure(problem, part["theta"], part["readout"])
-    energy, gap = certified_gap(problem, measure, proof.lower_bound)
+    energy, gap = certified_gap(problem, part["theta"], part["readout"], proof.lower_bound)
     hidden = problem.features(measure.atoms)
     kernel = hidden.T @ hidden
     improving = None
@@ -113,15 +107,9 @@ def judge(
         float((late - last) / max(abs(last), 1e-300)),
         match(problem, measure, solution.measure),
         improving,
-        control,
-        standing(gap, control, threshold, improving is not None),
+        float("nan") if settled is None else settled.after,
+        standing(gap, settled, threshold, improving is not None),
     )
-
-
-def certified_gap(problem: TwoLayerProblem, measure: Measure, lower: float) -> tuple[float, float]:
-    """(rigorous upper bound of the network's energy, its relative distance from ``lower``)."""
-    energy = own_energy_upper(problem, measure)
-    return energy, (energy - lower) / max(1e-300, abs(energy))
 
 
 def optimum_figures(problem: TwoLayerProblem, solution: Solution) -> dict[str, Any]:

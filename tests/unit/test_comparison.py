@@ -51,15 +51,14 @@ def test_narrow_networks_stop_above_it_and_the_added_neuron_frees_them(narrow: m
     assert not narrow.reached.any()
     assert all(s.improving is not None and s.improving.ratio > 1 for s in narrow.seeds)
     (out,) = narrow.escapes
-    assert out.control > 0.2 * out.before  # training on alone does not help
+    assert out.control > 0.95 * out.before  # training on alone does not help
     assert out.gaps[-1] < 0.1 * out.control
     # it is the certificate of the stopped network that refutes it and names the first neuron
     assert out.verdict == "refuted"
     assert out.sources[0] == "certificate"
     assert out.ratios[0] > 1
     for s in narrow.seeds:
-        assert s.control <= s.gap * (1 + 1e-9) + 1e-6
-        assert s.standing == ("local minimum" if s.control > 0.5 * s.gap else "unfinished")
+        assert 1e-4 < s.control <= s.gap * 1.01
     assert any(s.standing == "local minimum" for s in narrow.seeds)
 
 
