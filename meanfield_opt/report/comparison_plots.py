@@ -16,6 +16,8 @@ Array = NDArray[np.float64]
 
 INK, ACCENT, SECOND = "#24323d", "#b5472f", "#2f6f8f"
 MOST_SAMPLES = 256
+#: what is smaller is drawn here (gaps may be zero or negative by rounding, logarithms may not)
+FLOOR = 1e-15
 
 
 def embed(drawing: Any) -> str:
@@ -66,19 +68,27 @@ def kernels(c: Comparison) -> Any:
 
 def gaps(c: Comparison) -> Any:
     """Certified gaps, kernel distances against gaps, and representation metrics of every seed."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
     drawing, axes = _sheet(3)
-    floor = 1e-12
+    floor = FLOOR
     values = np.maximum(np.sort(c.values("gap")), floor)
     axes[0].semilogy(np.arange(1, values.size + 1), values, "o", color=SECOND)
     axes[0].axhline(c.threshold, color=ACCENT, lw=1, ls="--", label=f"threshold {c.threshold:g}")
     axes[0].axhline(max(c.certificate.relative_gap, floor), color=INK, lw=1, ls=":", label="the certificate's own gap")
     axes[0].set(xlabel="seed, sorted", ylabel="certified relative gap", title="distance from the proved bound")
+    axes[0].xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].legend(fontsize=8)
     for name, colour, label in (("distance", SECOND, "|K - K*| / |K*|"), ("procrustes", ACCENT, "Procrustes")):
         axes[1].loglog(
             np.maximum(c.values("gap"), floor), np.maximum(c.values(name), floor), "o", color=colour, label=label
         )
     axes[1].set(xlabel="certified relative gap", ylabel="distance to K*", title="energy against representation")
+    for scale in (axes[1].xaxis, axes[1].yaxis):  # within a decade or so, labels of all minor ticks run together
+        if np.ptp(np.log10(scale.get_view_interval())) < 2.0:
+            scale.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            scale.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}"))
+        scale.set_minor_formatter(NullFormatter())
     axes[1].legend(fontsize=8)
     names = [("parallelism", "PS"), ("ccgp", "CCGP"), ("cka", "CKA")]
     spread = np.linspace(-0.18, 0.18, len(c.seeds))
@@ -102,7 +112,7 @@ def dynamics(c: Comparison) -> Any:
         (d.cka, "CKA to K*", False),
     )
     for axis, (values, title, log) in zip(axes, panels):
-        shown = np.maximum(values, 1e-12) if log else values
+        shown = np.maximum(values, FLOOR) if log else values
         axis.plot(d.steps, shown, color=SECOND, lw=0.8, alpha=0.6)
         if np.isfinite(shown).any():
             axis.plot(d.steps, np.nanmedian(np.where(np.isfinite(shown), shown, 0.0), axis=1), color=INK, lw=2)
@@ -114,6 +124,8 @@ def dynamics(c: Comparison) -> Any:
 
 def neurons(c: Comparison) -> Any:
     """Certified atoms, and how much of each the networks carry."""
+    from matplotlib.ticker import MaxNLocator
+
     drawing, axes = _sheet(2, 6.0)
     atoms = merge_rays(c.problem, c.solution.measure).atoms[:24]
     order = _order(c)
@@ -133,4 +145,6 @@ def neurons(c: Comparison) -> Any:
         xlabel="pattern",
         ylabel="trained / certified",
     )
+    for scale in (axes[0].xaxis, axes[0].yaxis, axes[1].xaxis):
+        scale.set_major_locator(MaxNLocator(integer=True))
     return drawing

@@ -15,6 +15,7 @@ STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#24323d;max-width:1120px;margin:2em auto;padding:0 1.2em;background:#fff}
 h1{font-size:1.5em;margin-bottom:.2em} h2{font-size:1.15em;margin-top:2em;border-bottom:1px solid #ccd5db}
 table{border-collapse:collapse;font-size:.92em} td,th{padding:.22em .8em;text-align:right;border-bottom:1px solid #e3e8ec}
+td{white-space:nowrap}
 td:first-child,th:first-child{text-align:left} th{background:#f2f5f7} img{max-width:100%;height:auto}
 .note{color:#5b6b76;font-size:.92em} .pair{display:flex;gap:2em;flex-wrap:wrap} .pair>section{flex:1 1 460px;min-width:0} .wide{overflow-x:auto}
 .over{color:#b5472f;font-weight:600}
@@ -203,13 +204,19 @@ def _made(c: Comparison) -> str:
     rows = [
         ("training", f"{o.method}, {o.steps} steps, rate {o.rate:g} ({o.schedule}), {o.precision}"),
         ("initial scale", f"{c.scale:g}"),
-        ("seeds", f"{c.seeds[0].seed} .. {c.seeds[-1].seed}"),
+        ("seeds", _numbers([s.seed for s in c.seeds])),
         ("penalties", f"lambda1 = {c.problem.lambda1:g}, lambda2 = {c.problem.lambda2:g}"),
         ("problem fingerprint", c.problem.fingerprint[:16]),
         ("versions", ", ".join(f"{k} {v}" for k, v in c.versions.items())),
         ("seconds", f"{c.seconds:.1f}"),
     ]
     return _table(("", ""), rows)
+
+
+def _numbers(seeds: Sequence[int]) -> str:
+    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]} .. {seeds[-1]}"
+    return ", ".join(map(str, seeds))
 
 
 def _section(title: str, content: str) -> str:

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 #: samples beyond which kernels are not formed here
 MOST_SAMPLES = 4096
 #: seconds for the certificate that names a stopped network's improving neuron
-NAMING_SECONDS = 5.0
+NAMING_SECONDS = 20.0
 
 
 def compare(
