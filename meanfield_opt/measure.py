@@ -82,6 +82,15 @@ class Measure:
             None if self.compact is None else self.compact.take(keep),
         )
 
+    def rescaled(self, factor: float) -> Measure:
+        """Neurons times ``factor``, masses over factor^2: the same energy where phi is homogeneous of degree 1."""
+        return Measure(
+            self.atoms * factor,
+            self.masses / factor**2,
+            None if self.neurons is None else self.neurons * factor,
+            None if self.readout is None else self.readout * factor,
+        )
+
     def support(self) -> Measure:
         """The restriction to atoms of positive mass."""
         return self if (self.masses > 0).all() else self.take(self.masses > 0)

@@ -7,7 +7,7 @@ import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, final
 
@@ -179,6 +179,21 @@ class TwoLayerProblem(MeanFieldProblem):
     def tau(self) -> float:
         """4 l1 l2, the dual feasibility level: |Z phi(h)|^2 <= tau c(h)."""
         return 4.0 * self.lambda1 * self.lambda2
+
+    @property
+    def width_binds(self) -> bool:
+        """Whether there is a width that excludes anything: for phi of degree 1 larger neurons of less mass do the same."""
+        return self.width is not None and self.activation.degree != 1.0
+
+    def with_free_mass(self) -> TwoLayerProblem:
+        """The same problem without its width. Its infimum is never larger, and the same where the width does not bind."""
+        return self if self.width is None else replace(self, width=None, known_=None, recipe_=None)
+
+    def within_width(self, measure: Measure) -> Measure:
+        """The measure with its neurons scaled until its mass fits a width that does not bind."""
+        if self.width is None or self.width_binds or measure.total_mass <= self.width:
+            return measure
+        return measure.rescaled((measure.total_mass / self.width) ** 0.5 * (1.0 + 2.0**-40))
 
     # primal -----------------------------------------------------------------------------------------------------
     def features(self, atoms: Array) -> Array:

@@ -45,6 +45,9 @@ class ColumnGeneration(Backend):
     def solve(self, problem: MeanFieldProblem, options: SolveOptions) -> Solution:
         assert isinstance(problem, TwoLayerProblem)
         settings, use_symmetry = read_settings(options.extra)
+        if problem.width is not None and not problem.width_binds:
+            part = self.solve(problem.with_free_mass(), options)
+            return replace(part, problem=problem, measure=problem.within_width(part.measure))
         check_attained(problem, options)
         if use_symmetry and options.start is None and orbit.refusal(problem) is None:
             solution = orbit.solve_orbits(problem, options, self.name)

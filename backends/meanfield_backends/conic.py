@@ -81,6 +81,8 @@ class ConicBackend(Backend):
         reason = self.refusal(problem)
         if reason is not None or not isinstance(problem, TwoLayerProblem):
             raise RefusalError(f"backend {self.name!r} refuses {problem.name}: {reason}")
+        if problem.width is not None and not problem.width_binds:
+            return in_width(problem, self.solve(problem.with_free_mass(), options))
         grid, own = split_options(self.solver, options.extra)
         if grid.formulation in ("group_lasso", "moment"):
             run = Refinement(problem, options, grid, self.name, self._dictionary_step(problem, grid, own))
@@ -116,6 +118,11 @@ class ConicBackend(Backend):
         }
         status = answer.status if lifted.reason is None else worse(answer.status, Status.INACCURATE)
         return Solution(problem, lifted.measure, lifted.dual, status, self.name, stats)
+
+
+def in_width(problem: TwoLayerProblem, part: Solution) -> Solution:
+    """A solution with free mass as one under a width that excludes nothing (degree 1)."""
+    return replace(part, problem=problem, measure=problem.within_width(part.measure))
 
 
 def relaxation(name: str, problem: TwoLayerProblem) -> Formulation:

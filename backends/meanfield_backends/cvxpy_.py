@@ -27,7 +27,7 @@ from meanfield_opt.measure import Measure
 from meanfield_opt.problem import MeanFieldProblem, TwoLayerProblem
 from meanfield_opt.solution import Solution, Status
 
-from .conic import USABLE, ConicBackend, not_attained, split_options
+from .conic import USABLE, ConicBackend, in_width, not_attained, split_options
 from .refine import Refinement
 
 Array = NDArray[np.float64]
@@ -273,6 +273,8 @@ class CvxpyBackend(Backend):
         reason = self.refusal(problem)
         if reason is not None or not isinstance(problem, TwoLayerProblem):
             raise RefusalError(f"backend {self.name!r} refuses {problem.name}: {reason}")
+        if problem.width is not None and not problem.width_binds:
+            return in_width(problem, self.solve(problem.with_free_mass(), options))
         if loss_refusal(problem) is None:
             return self.inner.solve(problem, options)
         grid, own = split_options(self.inner.solver, options.extra)

@@ -7,6 +7,7 @@ import math
 import os
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,10 @@ TERMINATIONS = {
     "trm_max_iterations": Status.ITERATION_LIMIT,
     "trm_max_time": Status.TIME_LIMIT,
     "trm_user_callback": Status.INTERRUPTED,
+    "trm_server_max_time": Status.TIME_LIMIT,
+    "trm_server_max_memory": Status.FAILED,
     "trm_stall": Status.INACCURATE,
+    "trm_max_num_setbacks": Status.INACCURATE,
     "trm_numerical_problem": Status.INACCURATE,
     "trm_objective_range": Status.INACCURATE,
     "trm_lost_race": Status.FAILED,
@@ -68,6 +72,12 @@ def _load() -> Any:
     return mosek
 
 
+@cache
+def _environment(mosek: Any) -> Any:
+    """One environment, and so one licence check-out, a process."""
+    return mosek.Env()
+
+
 @dataclass(frozen=True)
 class MosekSolver(ConicSolver):
     """A x + S = b with S a symmetric-matrix variable for each PSD block, and b - A x in the cone elsewhere."""
@@ -83,7 +93,15 @@ class MosekSolver(ConicSolver):
         """Looks where MOSEK looks: the environment variable and ~/mosek/mosek.lic. A found file may still be expired."""
         where = os.environ.get("MOSEKLM_LICENSE_FILE")
         if where:
-            return f"licence named by MOSEKLM_LICENSE_FILE ({where})"
+            # a list of files or port@host entries; only plain files can be looked at
+            files = [entry for entry in where.split(os.pathsep) if "@" not in entry]
+            gone = (
+                files
+                and not any(Path(entry).exists() for entry in files)
+                and len(files) == len(where.split(os.pathsep))
+            )
+            state = "which is not there" if gone else "not checked"
+            return f"commercial; licence named by MOSEKLM_LICENSE_FILE ({where}), {state}"
         if (Path.home() / "mosek" / "mosek.lic").exists():
             return "licence file found in ~/mosek"
         return "commercial; no licence file found"
@@ -91,7 +109,7 @@ class MosekSolver(ConicSolver):
     def solve(self, program: ConicProgram, limits: ConicLimits, options: Any) -> ConicAnswer:
         mosek = import_solver(self.name, self.availability(), _load)
         begin = time.perf_counter()
-        with recorded_warnings() as record, mosek.Env() as env, env.Task(0, 0) as task:
+        with recorded_warnings() as record, _environment(mosek).Task(0, 0) as task:
             model = _fill(mosek, task, program)
             _configure(mosek, task, limits, options)
             setup = time.perf_counter() - begin
@@ -115,7 +133,7 @@ class MosekSolver(ConicSolver):
             if status in (Status.INFEASIBLE, Status.UNBOUNDED, Status.FAILED):
                 return ConicAnswer(status, None, None, words, iterations, setup, seconds)
             x = np.array(task.getxx(whence))
-            y = _multipliers(task, whence, program, model)
+            y = multipliers(task, whence, program, model)
             return ConicAnswer(status, x, y, words, iterations, setup, seconds)
 
     def write(self, program: ConicProgram, path: str | Path) -> None:
@@ -124,7 +142,7 @@ class MosekSolver(ConicSolver):
         if target.suffix not in FILE_FORMATS:
             raise InputError(f"MOSEK writes {', '.join(FILE_FORMATS)} here, not {target.suffix or target.name!r}.")
         mosek = import_solver(self.name, self.availability(), _load)
-        with mosek.Env() as env, env.Task(0, 0) as task:
+        with _environment(mosek).Task(0, 0) as task:
             _fill(mosek, task, program)
             try:
                 task.writedata(str(target))
@@ -133,7 +151,7 @@ class MosekSolver(ConicSolver):
 
 
 @dataclass(frozen=True)
-class _Model:
+class Blocks:
     """Where blocks of the program went: linear rows come first, then PSD rows, in order; one acc a second-order block."""
 
     linear: int
@@ -157,13 +175,12 @@ def _typed(mosek: Any, error: Any) -> Exception:
     return SolveError(f"MOSEK failed: {error}")
 
 
-def _fill(mosek: Any, task: Any, program: ConicProgram) -> _Model:
+def _fill(mosek: Any, task: Any, program: ConicProgram) -> Blocks:
     cones = program.cones
     n = program.c.size
     linear = cones.zero + cones.nonnegative
-    blocks = cones.blocks()
-    cone_rows = tuple(rows for kind, rows, _ in blocks if kind == "second_order")
-    psd_rows = tuple(rows for kind, rows, _ in blocks if kind == "psd")
+    model = blocks_of(program)
+    cone_rows, psd_rows = model.second_order, model.psd
     task.appendvars(n)
     task.putvarboundsliceconst(0, n, mosek.boundkey.fr, -math.inf, math.inf)
     task.putclist(np.arange(n, dtype=np.int32), program.c)
@@ -211,7 +228,17 @@ def _fill(mosek: Any, task: Any, program: ConicProgram) -> _Model:
         for size in cones.second_order:
             task.appendaccseq(domains[size], place, None)
             place += size
-    return _Model(linear, psd_rows, cone_rows)
+    return model
+
+
+def blocks_of(program: ConicProgram) -> Blocks:
+    """Where the blocks of a program go."""
+    blocks = program.cones.blocks()
+    return Blocks(
+        program.cones.zero + program.cones.nonnegative,
+        tuple(rows for kind, rows, _ in blocks if kind == "psd"),
+        tuple(rows for kind, rows, _ in blocks if kind == "second_order"),
+    )
 
 
 def _triplets(csr: Any, rows: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64], Array]:
@@ -232,8 +259,13 @@ def _configure(mosek: Any, task: Any, limits: ConicLimits, options: MosekOptions
         task.putintparam(mosek.iparam.presolve_use, mosek.presolvemode.off)
 
 
-def _multipliers(task: Any, whence: Any, program: ConicProgram, model: _Model) -> Array:
-    """MOSEK's dual of c . x s.t. A x + S = b, A x <= b: its y has the opposite sign of ours; S's dual is bar s."""
+def multipliers(task: Any, whence: Any, program: ConicProgram, model: Blocks) -> Array:
+    """y in the project's signs from MOSEK's dual solution.
+
+    MOSEK's manual: A^T y + F^T doty = c, barS = barC - sum_i y_i barA_i, y <= 0 on A x <= b. So its y on A x + S = b and
+    A x <= b is minus ours; F = -A on second-order rows, so doty is ours; barC = 0, so barS is ours, without svec weights.
+    The conformance suite holds this to multipliers of the file that MOSEK writes.
+    """
     y = np.zeros(program.b.size)
     y[: model.linear] = -np.array(task.gety(whence))[: model.linear]
     for j, rows in enumerate(model.psd):

@@ -76,6 +76,44 @@ def _own_cvxopt_options() -> Iterator[None]:
         solvers.options.update(before)
 
 
+class _TimeUp(Exception):
+    """The time limit has passed inside CVXOPT."""
+
+
+@contextmanager
+def _clock(limit: float) -> Iterator[None]:
+    """A clock for CVXOPT, which has none: its factorisations, one an iteration, look at the time first and raise _TimeUp.
+
+    Like the options above they are CVXOPT's own global names, put back afterwards.
+    """
+    from cvxopt import misc
+
+    deadline = time.perf_counter() + limit
+    before = {name: getattr(misc, name) for name in ("kkt_chol", "kkt_ldl")}
+
+    def timed(make: Any) -> Any:
+        def prepare(*arguments: Any, **named: Any) -> Any:
+            factor = make(*arguments, **named)
+
+            def checked(*scaling: Any) -> Any:
+                if time.perf_counter() > deadline:
+                    raise _TimeUp
+                return factor(*scaling)
+
+            return checked
+
+        return prepare
+
+    try:
+        if math.isfinite(limit):
+            for name, make in before.items():
+                setattr(misc, name, timed(make))
+        yield
+    finally:
+        for name, make in before.items():
+            setattr(misc, name, make)
+
+
 @dataclass(frozen=True)
 class PicosSolver(ConicSolver):
     """The conic program as a PICOS problem. The tolerance has a floor of 1e-8: CVXOPT stalls below it."""
@@ -108,16 +146,17 @@ class PicosSolver(ConicSolver):
                 problem.options[key] = tolerance
             problem.options.abs_ipm_opt_tol = problem.options.rel_ipm_opt_tol = tolerance
             if math.isfinite(limits.time_limit):
-                if options.solver == "cvxopt":
-                    # CVXOPT has no clock: iterations on these sizes are short, so it is checked before and reported after
-                    problem.options.timelimit = None
-                else:
-                    problem.options.timelimit = limits.time_limit
+                problem.options.timelimit = None if options.solver == "cvxopt" else limits.time_limit
             if limits.max_iterations is not None:
                 problem.options.max_iterations = limits.max_iterations
             setup = time.perf_counter() - begin
             try:
-                solution = problem.solve()
+                with _clock(limits.time_limit - setup if options.solver == "cvxopt" else math.inf):
+                    solution = problem.solve()
+            except _TimeUp:
+                seconds = time.perf_counter() - begin - setup
+                words = record.words("cvxopt: stopped at the time limit, without a point")
+                return ConicAnswer(Status.TIME_LIMIT, None, None, words, None, setup, seconds)
             except picos.SolutionFailure as failure:
                 return ConicAnswer(Status.FAILED, None, None, record.words(f"{options.solver}: {failure}"))
             except Exception as error:

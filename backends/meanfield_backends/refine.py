@@ -87,7 +87,15 @@ class Refinement:
             if best is not None and used > options.time_limit:
                 stop = Status.TIME_LIMIT
                 break
-            lifted, answer = self.step(atoms, limits_of(options, used))
+            try:
+                lifted, answer = self.step(atoms, limits_of(options, used))
+            except SolveError as error:
+                if best is None:
+                    raise
+                log.info("%s stops with the best found so far: %s", self.backend, error)
+                words = str(error)
+                stop = Status.TIME_LIMIT if time.perf_counter() - begin > options.time_limit else Status.INACCURATE
+                break
             statuses.append(answer.status)
             setup, solving = setup + answer.setup_seconds, solving + answer.seconds
             words, iterations = answer.words, iterations + (answer.iterations or 0)

@@ -116,7 +116,11 @@ def certify(
     measure, upper = energy_upper(problem, measure)
     limits = Limits(time_limit, target, workers, progress, checkpoint)
     with blas_threads(entries_of(problem)):
-        return _proved(problem, measure, dual, upper, engine, limits, refute, started)
+        if problem.width is None or problem.width_binds:
+            return _proved(problem, measure, dual, upper, engine, limits, refute, started)
+        # a bound under free mass is one under any width, and here nothing is lost by it
+        found = _proved(problem.with_free_mass(), measure, dual, upper, engine, limits, refute, started)
+        return _under_width(problem, found)
 
 
 def _proved(
@@ -156,6 +160,16 @@ def _proved(
     if certificate.relative_gap > refute:
         certificate = _refuted(problem, certificate, dual, refute, seconds=max(2.0, 0.2 * limits.seconds))
     return certificate
+
+
+def _under_width(problem: TwoLayerProblem, found: Certificate) -> Certificate:
+    """A certificate of the problem without its width as one of the problem; a better measure is scaled into the width."""
+    if found.refutation is None:
+        return replace(found, problem=problem)
+    better, upper = energy_upper(problem, problem.within_width(found.refutation.better))
+    if upper < found.refutation.candidate_lower:
+        return replace(found, problem=problem, refutation=replace(found.refutation, better=better, upper=upper))
+    return replace(found, problem=problem, refutation=None, verdict="proved" if found.supremum is not None else "open")
 
 
 def _unproved(problem: TwoLayerProblem, measure: Measure, dual: Array) -> Certificate:

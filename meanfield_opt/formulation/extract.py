@@ -17,7 +17,7 @@ TIGHT = 1e-5
 
 def atoms_from_patterns(
     problem: TwoLayerProblem, patterns: Array, dual: Array, value: float, *, tight: float = TIGHT
-) -> tuple[Measure | None, str | None]:
+) -> tuple[Measure, str | None]:
     """(measure, reason): the best measure near the patterns that a relaxation suggests; reason None if it is optimal.
 
     Each suggested pattern is climbed to a maximiser of the dual response, where the atoms of an optimal measure sit;
@@ -31,9 +31,8 @@ def atoms_from_patterns(
         climbed = distinct(ascend(problem, dual, patterns, steps=300), rays=True, tolerance=1e-6)
         ratio = problem.ratio(dual, climbed)
         climbed = climbed[ratio > 1.0 - 1e-2]
-        if climbed.shape[0] == 0:
-            return None, "no pattern suggested by the moment matrix makes the dual constraint tight."
-        measure = fit_masses(problem, climbed)
+        # without a pattern that makes the dual constraint tight only the zero measure can be meant
+        measure = fit_masses(problem, climbed) if climbed.shape[0] else Measure.zero(problem.n_samples)
     energy = problem.energy(measure)
     excess = (energy - value) / max(abs(energy), 1e-300)
     if excess <= tight:
