@@ -17,7 +17,7 @@ import attack_tampering
 import attack_truth
 import numpy as np
 
-SHARE = {"forms": 0.5, "energies": 0.3, "logistic": 0.09, "suprema": 0.1, "widths": 0.01}
+SHARE = {"forms": 0.5, "energies": 0.3, "logistic": 0.09, "suprema": 0.06, "widths": 0.01, "optima": 0.04}
 
 
 def truth(kind: str, count: int, seed: int) -> dict[str, object]:
@@ -40,12 +40,13 @@ def tampering(count: int, seed: int) -> dict[str, object]:
         tally = attack_tampering.attack(Path(folder), count, seed)
     print(tally.rejected, tally.harmless, *tally.wrong[:5], *tally.crashed[:5], sep="\n  ", flush=True)
     return {
-        "files": tally.rejected + tally.harmless + len(tally.wrong) + len(tally.crashed),
+        "files": tally.files,
         "rejected": tally.rejected,
         "accepted and still true": tally.harmless,
         "accepted and false": len(tally.wrong),
         "other exceptions": len(tally.crashed),
-        "kinds": dict(tally.kinds),
+        "kinds": dict(tally.kinds.most_common()),
+        "certificates": dict(tally.cases.most_common()),
         "fields of the harmless": dict(tally.harmless_fields.most_common(30)),
         "seconds": round(time.monotonic() - begun, 1),
     }

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
-import sys
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
@@ -35,24 +34,16 @@ from meanfield_opt.plugins import activation, loss
 from meanfield_opt.problem import TwoLayerProblem
 from meanfield_opt.rounding import dot_bounds, gram_norm_upper, matmul_bounds, sum_bounds, sum_upper
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-def script(name: str) -> ModuleType:
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-    return sys.modules[name]
+Script = Callable[[str], ModuleType]
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("kind", "count"), [("forms", 1500), ("energies", 600), ("logistic", 400), ("suprema", 80)])
-def test_no_claim_is_false(kind: str, count: int) -> None:
-    made, claims, false = script("attack_truth").run(kind, count, 7)
+@pytest.mark.parametrize(
+    ("kind", "count"),
+    [("forms", 1500), ("energies", 600), ("logistic", 400), ("suprema", 80), ("widths", 30), ("optima", 60)],
+)
+def test_no_claim_is_false(kind: str, count: int, benchmark_script: Script) -> None:
+    made, claims, false = benchmark_script("attack_truth").run(kind, count, 7)
     assert made >= count
     assert claims > count // 8
     assert false == []

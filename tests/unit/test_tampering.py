@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,24 +13,11 @@ from meanfield_opt.checker.copositive import KINDS
 from meanfield_opt.checker.verify import CHECKERS, REPLAYS
 from meanfield_opt.plugins import LOSSES
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+Script = Callable[[str], ModuleType]
 QUICK = {
     "symmetric", "lift", "input view", "output view, leaky", "exchange", "shor", "norm", "levels", "levels under a width",
     "envelope, split", "weighted", "output bias", "refuted", "quadratic, by data", "design, A",
 }  # fmt: skip
-
-
-def script(name: str) -> ModuleType:
-    if str(BENCHMARKS) not in sys.path:
-        sys.path.append(str(BENCHMARKS))
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-    return sys.modules[name]
 
 
 def losses_in(loss: Any) -> set[str]:
@@ -39,9 +25,9 @@ def losses_in(loss: Any) -> set[str]:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_every_replay_loss_and_checker_is_attacked(tmp_path: Path) -> None:
+def test_every_replay_loss_and_checker_is_attacked(tmp_path: Path, benchmark_script: Script) -> None:
     """A law over the registries: who adds a replay, a loss or a checker adds a genuine certificate to tamper with."""
-    cases = script("attack_cases")
+    cases = benchmark_script("attack_cases")
     entries = cases.two_layer()
     proofs = {"symmetric": "hypercube", "orbital": "copositive", "auto": "none"}
     assert {proofs.get(e.engine, e.engine) for e in entries} - {"none"} == REPLAYS.keys()
@@ -57,9 +43,9 @@ def test_every_replay_loss_and_checker_is_attacked(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_tampered_certificates_are_rejected(tmp_path: Path) -> None:
+def test_tampered_certificates_are_rejected(tmp_path: Path, benchmark_script: Script) -> None:
     files = {f"copositivity {kind}" for kind in [*KINDS, "witness"]}
-    tally = script("attack_tampering").attack(tmp_path, 500, 7, QUICK | files)
+    tally = benchmark_script("attack_tampering").attack(tmp_path, 500, 7, QUICK | files)
     assert tally.wrong == []
     assert tally.crashed == []
     assert tally.rejected > 400
@@ -68,7 +54,7 @@ def test_tampered_certificates_are_rejected(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.filterwarnings("ignore")
-def test_many_tampered_certificates_are_rejected(tmp_path: Path) -> None:
-    tally = script("attack_tampering").attack(tmp_path, 4000, 8)
+def test_many_tampered_certificates_are_rejected(tmp_path: Path, benchmark_script: Script) -> None:
+    tally = benchmark_script("attack_tampering").attack(tmp_path, 4000, 8)
     assert tally.wrong == []
     assert tally.crashed == []
