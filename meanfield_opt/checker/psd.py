@@ -15,12 +15,16 @@ from ..rounding import UNIT, gamma
 Rows = Sequence[Sequence[int]]
 
 ELIMINATION_LIMIT = 48  # up to this order plain elimination is quicker than rank + floating-point Cholesky
+LONG_ENTRIES = 400  # bits: and for shorter entries than these
 
 
 def quadratic_value(matrix: Rows, x: Sequence[Fraction]) -> Fraction:
     """x^T M x, exactly."""
     support = [i for i, value in enumerate(x) if value]
-    return sum((x[i] * matrix[i][j] * x[j] for i in support for j in support), Fraction(0))
+    common = math.lcm(*(x[i].denominator for i in support))
+    whole = {i: x[i].numerator * (common // x[i].denominator) for i in support}
+    total = sum(v * sum(matrix[i][j] * w for j, w in whole.items()) for i, v in whole.items())
+    return Fraction(total, common * common)
 
 
 def psd_rank(matrix: Rows) -> int | None:
@@ -28,7 +32,7 @@ def psd_rank(matrix: Rows) -> int | None:
     n = len(matrix)
     if n > 12 and definite_float(matrix, range(n)):
         return n
-    if n > ELIMINATION_LIMIT:
+    if n > ELIMINATION_LIMIT or (n > 12 and max(matrix[i][i].bit_length() for i in range(n)) > LONG_ENTRIES):
         rank = _rank_large(matrix)
         if rank is not None:
             return rank

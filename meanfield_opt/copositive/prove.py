@@ -24,6 +24,9 @@ from .tree import LimitReached, TreeSearch, WitnessFound
 log = logging.getLogger(__name__)
 
 FIRST_NODES = 3000  # nodes of the exact search before heavier proofs are tried
+FEW_NODES = 400  # and before one semidefinite program, where that is cheap:
+SPLIT_EARLY = range(12, 33)  # these orders
+STABLE_FROM = 12  # order from which stable-set forms are tried before the exact search
 FIRST_WORK = 4_000_000  # and nodes times order squared
 
 Decision = tuple[dict[str, Any], bool | None, tuple[Fraction, ...] | None]
@@ -51,19 +54,29 @@ def prove(matrix: Rows, plan: Plan) -> Decision:
         if rank is not None:
             return ({"kind": "psd"}, True, None) if rank == n else singular_psd(matrix, floats)
     deadline = plan.deadline
-    search = TreeSearch(matrix, max_nodes=max(50, min(FIRST_NODES, FIRST_WORK // (n * n))), deadline=deadline)
-    try:
-        found = _tree_decision(search.run(), search)
-        if plan.level is None:
-            return found
-    except LimitReached:
-        log.debug("order %d: the exact search passed %d nodes", n, search.nodes)
+    if plan.level is None and n >= STABLE_FROM:
+        stable = _stable_proof(matrix, deadline, max_nodes=FIRST_NODES)
+        if stable is not None:
+            return stable
+    most = max(50, min(FIRST_NODES, FIRST_WORK // (n * n)))
+    stages = [FEW_NODES, most] if plan.level is None and n in SPLIT_EARLY else [most]
+    for nodes in stages:
+        search = TreeSearch(matrix, max_nodes=nodes, deadline=deadline)
+        try:
+            found = _tree_decision(search.run(), search)
+            if plan.level is None:
+                return found
+        except LimitReached:
+            log.debug("order %d: the exact search passed %d nodes", n, search.nodes)
+        if nodes < stages[-1]:
+            proof, _ = prove_split(matrix, search.zeros)
+            if proof is not None:
+                return _with_strictness(matrix, proof, search)
     if plan.level is not None:
         return _by_level(matrix, plan, plan.level, search)
     proof = prove_by_classes(matrix)
     if proof is not None:
-        strict = True if replay(matrix, proof) else (False if search.zeros else None)
-        return proof, strict, _first_zero(search)
+        return _with_strictness(matrix, proof, search)
     stable = _stable_proof(matrix, deadline)
     if stable is not None:
         return stable
@@ -86,11 +99,15 @@ def _by_level(matrix: Rows, plan: Plan, level: int, search: TreeSearch) -> Decis
         if witness is not None:
             raise WitnessFound(witness)
         raise StillOpen(f"not shown to lie in the cone of level {level} (order {len(matrix)})")
+    return _with_strictness(matrix, proof, search)
+
+
+def _with_strictness(matrix: Rows, proof: dict[str, Any], search: TreeSearch) -> Decision:
     strict = True if replay(matrix, proof) else (False if search.zeros else None)
     return proof, strict, _first_zero(search)
 
 
-def _stable_proof(matrix: Rows, deadline: float) -> Decision | None:
+def _stable_proof(matrix: Rows, deadline: float, max_nodes: int | None = None) -> Decision | None:
     """Matrices that dominate a stable-set form, if a short search with colour bounds finds the number."""
     form = stable_form(matrix)
     if form is None:
@@ -99,7 +116,7 @@ def _stable_proof(matrix: Rows, deadline: float) -> Decision | None:
     n, zero = len(matrix), None
     left = min(deadline, time.monotonic() + 5.0)
     try:
-        found = larger_clique(neighbours, bound, deadline=left)
+        found = larger_clique(neighbours, bound, max_nodes=max_nodes, deadline=left)
         least = -min(v for row in matrix for v in row)
         if found is not None:
             x = unit(n, dict.fromkeys(found, 1))
@@ -107,7 +124,7 @@ def _stable_proof(matrix: Rows, deadline: float) -> Decision | None:
                 raise WitnessFound(x)
             return None
         if matrix[0][0] % least == 0:
-            tight = larger_clique(neighbours, bound - 1, deadline=left)
+            tight = larger_clique(neighbours, bound - 1, max_nodes=max_nodes, deadline=left)
             if tight is not None:
                 x = unit(n, dict.fromkeys(tight, 1))
                 zero = tuple(x) if quadratic_value(matrix, x) == 0 else None

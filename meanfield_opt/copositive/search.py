@@ -16,53 +16,52 @@ from .tree import LimitReached, TreeSearch, WitnessFound
 Array = NDArray[np.float64]
 
 
+BATCH = 64  # starts that descend together
+
+
 def local_minima(
     a: Array, starts: int, rng: np.random.Generator, steps: int = 400, deadline: float = math.inf
 ) -> list[tuple[float, Array]]:
     """Local minima of x^T A x over the unit simplex by pairwise descent from vertices, pairs and random points."""
     n = len(a)
+    vertices = min(n, starts // 2)
+    points = [np.eye(n)[:vertices]]
+    for _ in range(starts - vertices):
+        points.append(rng.dirichlet(np.full(n, rng.choice([0.1, 0.5, 1.0])))[None])
+    x = np.concatenate(points)
     out: list[tuple[float, Array]] = []
-    for k in range(starts):
+    for begin in range(0, len(x), BATCH):
         if time.monotonic() > deadline:
             break
-        if k < n and k < starts // 2:
-            x = np.zeros(n)
-            x[k] = 1.0
-        else:
-            x = rng.dirichlet(np.full(n, rng.choice([0.1, 0.5, 1.0])))
-        out.append(descend(a, x, steps))
+        ends = descend(a, x[begin : begin + BATCH], steps)
+        out += [(float(p @ a @ p), p) for p in ends]
     out.sort(key=lambda item: item[0])
     return out
 
 
-def descend(a: Array, x: Array, steps: int) -> tuple[float, Array]:
-    """Pairwise exact line search: move mass from the support's worst index to the best one."""
-    g = a @ x
+def descend(a: Array, starts: Array, steps: int) -> Array:
+    """Pairwise exact line search from every row of ``starts`` (s, n): mass moves from the worst index to the best one."""
+    x = np.array(starts, dtype=np.float64)
+    g = x @ a
+    moving = np.arange(len(x))
+    diagonal = a.diagonal()
     for _ in range(steps):
-        support = x > 0
-        down = int(np.argmin(g))
-        up = int(np.argmax(np.where(support, g, -np.inf)))
-        slope = g[down] - g[up]
-        if slope > -1e-13:
+        mine, slopes = x[moving], g[moving]
+        down = slopes.argmin(axis=1)
+        up = np.where(mine > 0, slopes, -np.inf).argmax(axis=1)
+        row = np.arange(len(moving))
+        slope = slopes[row, down] - slopes[row, up]
+        go = slope < -1e-13
+        if not go.any():
             break
-        curvature = a[down, down] + a[up, up] - 2 * a[down, up]
-        most = x[up]
-        step = most if curvature <= 0 else min(most, -slope / curvature)
-        x[down] += step
-        x[up] = 0.0 if step == most else x[up] - step
-        g = g + step * (a[:, down] - a[:, up])
-    return float(x @ a @ x), x
-
-
-def polish(a: Array, x: Array) -> Array:
-    """The stationary point on the support of x, if it is nonnegative; otherwise x."""
-    support = np.flatnonzero(x > 1e-7)
-    block = a[np.ix_(support, support)]
-    y = np.linalg.lstsq(block, np.ones(len(support)), rcond=1e-12)[0]
-    if np.isfinite(y).all() and y.sum() != 0 and (y / y.sum() >= 0).all():
-        out = np.zeros(len(a))
-        out[support] = y / y.sum()
-        return out
+        moving, down, up, slope = moving[go], down[go], up[go], slope[go]
+        curvature = diagonal[down] + diagonal[up] - 2 * a[down, up]
+        most = x[moving, up]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            step = np.where(curvature <= 0, most, np.minimum(most, -slope / curvature))
+        x[moving, down] += step
+        x[moving, up] = np.where(step == most, 0.0, x[moving, up] - step)
+        g[moving] += step[:, None] * (a[down] - a[up])
     return x
 
 

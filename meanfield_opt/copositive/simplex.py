@@ -17,6 +17,11 @@ from .answer import Copositive, ProofTree
 from .check import check
 from .matrix import ExactMatrix, exact_matrix
 from .search import descend, local_minima
+from .spn import LARGEST, prove_split
+
+SPLIT_ORDER = 32  # order up to which the split on the face of the minimiser is tried
+SPLIT_BITS = 4000  # and the length of the minimiser's common denominator
+RELAXED_STEPS = 12
 
 
 @final
@@ -87,6 +92,10 @@ def minimize_on_simplex(
     size = Fraction(max(abs(v) for row in a.entries for v in row), a.denominator)
     lower, proof = floor, None
     x, upper = incumbent(a, seed)
+    if exact and lower < upper:
+        split = _split_at(shifted(a, upper), x)
+        if split is not None:
+            return SimplexBounds(a, upper, upper, tuple(x), split, time.monotonic() - started)
     # small orders go straight for the exact value, large ones first for the tolerance
     plan = (
         [Fraction(0)]
@@ -115,7 +124,36 @@ def minimize_on_simplex(
                 plan.insert(0, delta)
         elif delta:  # what stayed open at this level will not close at a finer one
             plan = [d for d in plan if d > delta]
+    if proof is None:
+        lower, proof = _relaxed(a, lower, upper)
     return SimplexBounds(a, lower, upper, tuple(x), proof, time.monotonic() - started)
+
+
+def _split_at(a: ExactMatrix, x: list[Fraction]) -> ProofTree | None:
+    """PSD + N on the face of the minimiser x, which is a zero of A; None where that is not enough, or too long."""
+    common = math.lcm(*(v.denominator for v in x))
+    zero = {i: v.numerator * (common // v.denominator) for i, v in enumerate(x) if v}
+    if not 2 < a.order <= SPLIT_ORDER or common.bit_length() > SPLIT_BITS:
+        return None
+    proof, _ = prove_split(a.entries, [zero])
+    return None if proof is None else ProofTree(proof)
+
+
+def _relaxed(a: ExactMatrix, lower: Fraction, upper: Fraction) -> tuple[Fraction, ProofTree | None]:
+    """A little below the largest nu for which Q - nu J is PSD + N: the bound when nothing better was proved."""
+    if not 2 < a.order <= LARGEST:
+        return lower, None
+    step = upper - lower
+    found: tuple[Fraction, ProofTree | None] = (lower, None)
+    for _ in range(RELAXED_STEPS):  # bisection: each step is one semidefinite program
+        step /= 2
+        level = _short(found[0] + step, step / 8)
+        at = shifted(a, level)
+        if min(at.entries[i][i] for i in range(a.order)) > 0:
+            proof, _ = prove_split(at.entries, None)
+            if proof is not None:
+                found = level, ProofTree(proof)
+    return found
 
 
 def _short(value: Fraction, slack: Fraction) -> Fraction:
@@ -146,7 +184,7 @@ def _improve(a: ExactMatrix, witness: list[Fraction]) -> tuple[list[Fraction], F
     x = [v / total for v in witness]
     value = quadratic_value(a.entries, x) / a.denominator
     start = np.array([float(v) for v in x])
-    better = _exact_point(a, descend(_floats(a), start / start.sum(), 2000)[1])
+    better = _exact_point(a, descend(_floats(a), (start / start.sum())[None], 2000)[0])
     return better if better[1] < value else (x, value)
 
 

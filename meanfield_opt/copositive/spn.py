@@ -36,10 +36,13 @@ class Split:
     dual: Array
 
 
-def solve_split(a: Array, forced: NDArray[np.bool_] | None = None, basis: Array | None = None) -> Split | None:
+def solve_split(
+    a: Array, forced: NDArray[np.bool_] | None = None, basis: Array | None = None, zeros: Array | None = None
+) -> Split | None:
     """Solve the program above for a float matrix with unit diagonal; None if the solver ends without numbers.
 
     forced: pairs where N must vanish. basis: (n, k) orthonormal columns; semidefiniteness is asked on their span only.
+    zeros: (z, n) rows u; N u = M^ u is asked wherever N may differ from 0 there.
     """
     import clarabel
     from scipy import sparse
@@ -63,10 +66,18 @@ def solve_split(a: Array, forced: NDArray[np.bool_] | None = None, basis: Array 
         psd = sparse.csc_matrix(block.T)
     reduced = v.T @ a @ v
     identity = sparse.csc_matrix((r == c).astype(float)[:, None])
+    kernel, slopes = _kernel_equations(a, zeros, rows, cols)
     constraint = sparse.vstack(
-        [sparse.hstack([-sparse.identity(m), sparse.csc_matrix((m, 1))]), sparse.hstack([psd, identity])], format="csc"
+        [
+            sparse.hstack([kernel, sparse.csc_matrix((len(slopes), 1))]),
+            sparse.hstack([-sparse.identity(m), sparse.csc_matrix((m, 1))]),
+            sparse.hstack([psd, identity]),
+        ],
+        format="csc",
     )
-    right = np.concatenate([np.zeros(m), reduced[r, c] * weight])
+    right = np.concatenate([slopes, np.zeros(m), reduced[r, c] * weight])
+    cones = [clarabel.ZeroConeT(len(slopes))] if len(slopes) else []
+    cones += [clarabel.NonnegativeConeT(m)] if m else []
     objective = np.zeros(m + 1)
     objective[-1] = -1.0
     settings = clarabel.DefaultSettings()
@@ -77,7 +88,7 @@ def solve_split(a: Array, forced: NDArray[np.bool_] | None = None, basis: Array 
         objective,
         constraint,
         right,
-        [clarabel.NonnegativeConeT(m), clarabel.PSDTriangleConeT(k)] if m else [clarabel.PSDTriangleConeT(k)],
+        [*cones, clarabel.PSDTriangleConeT(k)],
         settings,
     )
     solution = solver.solve()
@@ -87,8 +98,26 @@ def solve_split(a: Array, forced: NDArray[np.bool_] | None = None, basis: Array 
     split = np.zeros((n, n))
     split[rows, cols] = split[cols, rows] = np.maximum(x[:m], 0.0)
     dual = np.zeros((k, k))
-    dual[r, c] = dual[c, r] = z[m:] / weight
+    dual[r, c] = dual[c, r] = z[len(slopes) + m :] / weight
     return Split(float(x[m]), split, v @ dual @ v.T)
+
+
+def _kernel_equations(a: Array, zeros: Array | None, rows: Any, cols: Any) -> tuple[Any, Array]:
+    """Rows of N u = M^ u over the free pairs; equations without a free pair are left out."""
+    from scipy import sparse
+
+    m, n = len(rows), len(a)
+    if zeros is None or m == 0:
+        return sparse.csc_matrix((0, m)), np.zeros(0)
+    pair = np.arange(m)
+    blocks = []
+    for u in zeros:
+        at = (np.concatenate([rows, cols]), np.concatenate([pair, pair]))
+        blocks.append(sparse.csc_matrix((np.concatenate([u[cols], u[rows]]), at), shape=(n, m)))
+    whole = sparse.vstack(blocks, format="csr")
+    used = np.diff(whole.indptr) > 0
+    used &= np.asarray(abs(whole).sum(axis=1)).ravel() > 0
+    return whole[used], np.asarray(zeros @ a).ravel()[used]
 
 
 def _svec_index(k: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -154,8 +183,8 @@ def _round_guess(matrix: Rows, split: Split) -> dict[str, Any] | None:
         values = {}
         for i in range(n):
             for j in range(i + 1, n):
-                guess = float(split.nonnegative[i, j]) * float(roots[i] * roots[j])
-                amount = Fraction(guess).limit_denominator(limit)
+                guess = Fraction(float(split.nonnegative[i, j])) * roots[i] * roots[j]  # may exceed every float
+                amount = guess.limit_denominator(limit)
                 if amount > 0:
                     values[i, j] = amount
                     q = int(np.lcm(q, amount.denominator)) if q < 10**6 else q
@@ -203,7 +232,7 @@ def _on_the_face(matrix: Rows, a: Array, zeros: list[dict[int, int]]) -> tuple[d
     basis = right[rank:].T
     if basis.shape[1] == 0:
         return None, None
-    split = solve_split(a, forced, basis)
+    split = solve_split(a, forced, basis, dense / np.abs(dense).max(axis=1, keepdims=True))
     if split is None or split.margin < -1e-7:
         return None, split
     return _solve_exactly(matrix, split, forced, equations, roots), split

@@ -58,9 +58,7 @@ class TreeSearch:
         self, support: list[int], top: list[list[int]], rows: list[list[int]], names: list[int], last: int
     ) -> list[Any]:
         self.nodes += 1
-        if self.nodes > self.max_nodes or (
-            (not self.nodes & 63 or len(names) > 40) and time.monotonic() > self.deadline
-        ):
+        if self.nodes > self.max_nodes or time.monotonic() > self.deadline:
             raise LimitReached
         steps, alive, mixed = self._first_drops(support, top, rows, names, last)
         degree = [0] * len(names)
