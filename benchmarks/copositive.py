@@ -3,7 +3,7 @@
     python benchmarks/copositive.py [--largest 64] [--repeats 3] [--limit 60] [--programs] [--output FILE]
 
 pycoposit (GPL) is only called as a peer; without it the column stays empty. Every answer is compared with the known one
-and replayed by the independent checker. ``--programs`` adds planted standard quadratic programs of orders 10, 20, 30.
+and replayed by the independent checker. ``--programs`` adds planted standard quadratic programs of orders 10, 20, 30, and dense random ones of orders 20, 30.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 import meanfield_opt as mfo
-from meanfield_opt.copositive.catalogue import catalogue
+from meanfield_opt.copositive.catalogue import catalogue, horn
 
 
 def best_of(call: Callable[[], Any], repeats: int) -> tuple[float, Any]:
@@ -77,6 +79,57 @@ def peer(matrix: Any, limit: float) -> tuple[float | None, str | None]:
     return seconds, word
 
 
+def dense_forms(order: int, seed: int) -> dict[str, Any]:
+    """Random instances without a planted optimum, by name; each a symmetric float matrix (order, order)."""
+    rng = np.random.default_rng(seed)
+    half = [rng.standard_normal((order, order)) for _ in range(6)]
+    attracted = -np.abs(half[0]) / order**0.5
+    np.fill_diagonal(attracted, 1.0)
+    points = rng.random((order, 3))
+    horns = np.zeros((order, order))
+    for k in range(order // 5):
+        at = slice(5 * k, 5 * k + 5)
+        horns[at, at] = np.array(horn()) * np.outer(d := rng.uniform(0.5, 2, 5), d)
+    forms = {
+        "uniform": half[1],
+        "PSD - diagonal": half[2] @ half[2].T / order - 0.3 * np.diag(rng.random(order)),
+        "PSD + noise": half[3] @ half[3].T / order + 0.2 * rng.uniform(-1, 1, (order, order)),
+        "attracted": attracted,
+        "distances": -np.linalg.norm(points[:, None] - points[None], axis=2),
+        "graph + noise": np.eye(order) + (rng.random((order, order)) < 0.3) + 0.05 * half[4],
+        "Horns + coupling": horns + 0.2 * half[5] * (horns == 0),
+    }
+    return {name: np.triu(a) + np.triu(a, 1).T for name, a in forms.items()}
+
+
+def programs_of(limit: float) -> list[dict[str, Any]]:
+    """Planted and dense random standard quadratic programs of orders 10, 20, 30; gaps relative to the largest entry."""
+    cases: list[tuple[dict[str, Any], Any]] = []
+    for order, support, horns in ((10, 3, 0), (10, 3, 1), (20, 6, 0), (20, 6, 2), (30, 10, 0), (30, 10, 2)):
+        for seed in (0, 1):
+            problem = mfo.problems.planted_quadratic_program(order, support, horns, seed=seed)
+            cases.append(
+                ({"order": order, "support": support, "horns": horns, "seed": seed}, problem.matrix)  # type: ignore[attr-defined]
+            )
+    for order in (20, 30):
+        for seed in (0, 1):
+            cases += [({"order": order, "dense": k, "seed": seed}, q) for k, q in dense_forms(order, seed).items()]
+    rows = []
+    for facts, matrix in cases:
+        cpu = time.process_time()
+        bounds = mfo.copositive.minimize_on_simplex(matrix, tolerance=1e-6, time_limit=limit)
+        cpu = time.process_time() - cpu
+        bounds.replay()
+        scale = max(abs(v) for row in bounds.matrix.rational for v in row)
+        gap = float((bounds.upper - bounds.lower) / scale)
+        rows.append(
+            facts
+            | {"seconds": bounds.seconds, "cpu": cpu, "gap": gap, "exact": bounds.exact, "upper": float(bounds.upper)}
+        )
+        print(rows[-1], flush=True)
+    return rows
+
+
 def main() -> None:
     """Run and print a table; write JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -106,23 +159,7 @@ def main() -> None:
     summary: dict[str, Any] = {"instances": len(rows), "right": sum(r["right"] for r in rows)}
     if ratios:
         summary |= {"median_ratio": statistics.median(ratios), "largest_ratio": max(ratios)}
-    programs = []
-    if options.programs:
-        for order, support, horns in ((10, 3, 0), (10, 3, 1), (20, 6, 0), (20, 6, 2), (30, 10, 0), (30, 10, 2)):
-            for seed in (0, 1):
-                problem = mfo.problems.planted_quadratic_program(order, support, horns, seed=seed)
-                bounds = mfo.copositive.minimize_on_simplex(
-                    problem.matrix, tolerance=1e-6, time_limit=options.limit * 4
-                )
-                scale = max(abs(v) for row in problem.matrix.rational for v in row)
-                row = {"order": order, "support": support, "horns": horns, "seed": seed, "seconds": bounds.seconds}
-                row |= {
-                    "gap": float((bounds.upper - bounds.lower) / scale),
-                    "exact": bounds.exact,
-                    "upper": float(bounds.upper),
-                }
-                programs.append(row)
-                print(row, flush=True)
+    programs = programs_of(options.limit * 4) if options.programs else []
     print(summary)
     if options.output:
         versions = {}

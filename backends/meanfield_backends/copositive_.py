@@ -10,7 +10,7 @@ import numpy as np
 
 import meanfield_opt
 from meanfield_opt.backend import Availability, Backend, SolveOptions
-from meanfield_opt.copositive.simplex import incumbent
+from meanfield_opt.copositive.simplex import incumbents
 from meanfield_opt.errors import InputError
 from meanfield_opt.measure import Measure
 from meanfield_opt.problem import MeanFieldProblem
@@ -39,8 +39,8 @@ class CopositiveSearch(Backend):
             )
         begin = time.perf_counter()
         program: Any = problem
-        point, value = incumbent(program.matrix, options.seed)
-        measure = Measure(np.array([[float(v) for v in point]]), np.ones(1))
+        points, value = incumbents(program.matrix, options.seed)
+        measure = Measure(np.array([[float(v) for v in points[0]]]), np.ones(1))
         stats = {"seconds": time.perf_counter() - begin, "value": float(value)}
         return Solution(problem, measure, np.array([[float(value)]]), Status.SOLVED, self.name, stats)
 

@@ -25,9 +25,9 @@ log = logging.getLogger(__name__)
 
 FIRST_NODES = 3000  # nodes of the exact search before heavier proofs are tried
 FEW_NODES = 400  # and before one semidefinite program, where that is cheap:
-SPLIT_EARLY = range(12, 33)  # these orders
+SPLIT_EARLY = range(12, 41)  # these orders
 STABLE_FROM = 12  # order from which stable-set forms are tried before the exact search
-FIRST_WORK = 4_000_000  # and nodes times order squared
+FIRST_WORK = 1_500_000  # and nodes times order squared
 
 Decision = tuple[dict[str, Any], bool | None, tuple[Fraction, ...] | None]
 

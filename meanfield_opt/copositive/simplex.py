@@ -19,9 +19,9 @@ from .matrix import ExactMatrix, exact_matrix
 from .search import descend, local_minima
 from .spn import LARGEST, prove_split
 
-SPLIT_ORDER = 32  # order up to which the split on the face of the minimiser is tried
-SPLIT_BITS = 4000  # and the length of the minimiser's common denominator
+SPLIT_BITS = 4000  # longest common denominator of a minimiser for which the split on its face is tried
 RELAXED_STEPS = 12
+MOST_MINIMA = 40  # candidates for minimisers of the same value
 
 
 @final
@@ -91,9 +91,10 @@ def minimize_on_simplex(
     floor = Fraction(min(v for row in a.entries for v in row), a.denominator)
     size = Fraction(max(abs(v) for row in a.entries for v in row), a.denominator)
     lower, proof = floor, None
-    x, upper = incumbent(a, seed)
+    points, upper = incumbents(a, seed)
+    x = points[0]
     if exact and lower < upper:
-        split = _split_at(shifted(a, upper), x)
+        split = _split_at(shifted(a, upper), points)
         if split is not None:
             return SimplexBounds(a, upper, upper, tuple(x), split, time.monotonic() - started)
     # small orders go straight for the exact value, large ones first for the tolerance
@@ -113,7 +114,7 @@ def minimize_on_simplex(
         if delta == 0:
             left = min(left, max(1.0, time.monotonic() - started) if proof is not None else 0.3 * left)
         level = upper if delta == 0 else _short(upper - delta, delta / 8)
-        answer = check(shifted(a, level), time_limit=left if len(plan) < 2 else max(0.5 * left, 0.1), seed=seed)
+        answer = check(shifted(a, level), time_limit=left if len(plan) < 2 else max(0.8 * left, 0.1), seed=seed)
         if isinstance(answer, Copositive):
             lower, proof = level, answer.proof
             plan = [d for d in plan if d < delta]
@@ -124,18 +125,22 @@ def minimize_on_simplex(
                 plan.insert(0, delta)
         elif delta:  # what stayed open at this level will not close at a finer one
             plan = [d for d in plan if d > delta]
-    if proof is None:
+    if proof is None and lower < upper:
         lower, proof = _relaxed(a, lower, upper)
     return SimplexBounds(a, lower, upper, tuple(x), proof, time.monotonic() - started)
 
 
-def _split_at(a: ExactMatrix, x: list[Fraction]) -> ProofTree | None:
-    """PSD + N on the face of the minimiser x, which is a zero of A; None where that is not enough, or too long."""
-    common = math.lcm(*(v.denominator for v in x))
-    zero = {i: v.numerator * (common // v.denominator) for i, v in enumerate(x) if v}
-    if not 2 < a.order <= SPLIT_ORDER or common.bit_length() > SPLIT_BITS:
+def _split_at(a: ExactMatrix, points: list[list[Fraction]]) -> ProofTree | None:
+    """PSD + N on the face of the minimisers, which are zeros of A; None where that is not enough, or too long."""
+    if not 2 < a.order <= LARGEST:
         return None
-    proof, _ = prove_split(a.entries, [zero])
+    zeros = []
+    for x in points:
+        common = math.lcm(*(v.denominator for v in x))
+        if common.bit_length() > SPLIT_BITS:
+            return None
+        zeros.append({i: v.numerator * (common // v.denominator) for i, v in enumerate(x) if v})
+    proof, _ = prove_split(a.entries, zeros)
     return None if proof is None else ProofTree(proof)
 
 
@@ -158,7 +163,7 @@ def _relaxed(a: ExactMatrix, lower: Fraction, upper: Fraction) -> tuple[Fraction
 
 def _short(value: Fraction, slack: Fraction) -> Fraction:
     """A rational with a short denominator within ``slack`` below ``value``."""
-    bits = max(0, math.ceil(-math.log2(slack)))
+    bits = max(0, slack.denominator.bit_length() - slack.numerator.bit_length() + 1)
     return Fraction(math.floor(value * (1 << bits)), 1 << bits)
 
 
@@ -167,16 +172,27 @@ def _floats(a: ExactMatrix) -> np.ndarray:
     return np.array([[float(Fraction(v, size)) for v in row] for row in a.entries])
 
 
-def incumbent(a: ExactMatrix, seed: int) -> tuple[list[Fraction], Fraction]:
-    """The best point of the simplex that a local search meets, with its exact value."""
+def incumbents(a: ExactMatrix, seed: int) -> tuple[list[list[Fraction]], Fraction]:
+    """The best points of the simplex that a local search meets (several if they tie exactly), with their exact value."""
     q = _floats(a)
-    best: tuple[list[Fraction], Fraction] | None = None
-    for _, x in local_minima(q, max(20, 4 * a.order), np.random.default_rng(seed))[:8]:
-        candidate = _exact_point(a, x)
-        if best is None or candidate[1] < best[1]:
-            best = candidate
-    assert best is not None
-    return best
+    minima = local_minima(q, max(20, 4 * a.order), np.random.default_rng(seed))
+    seen: set[tuple[int, ...]] = set()
+    best: list[list[Fraction]] = []
+    least: Fraction | None = None
+    for value, x in minima:
+        support = tuple(int(i) for i in np.flatnonzero(x > 1e-6))
+        if support in seen:
+            continue
+        if len(seen) >= MOST_MINIMA or (len(seen) >= 8 and value > minima[0][0] + 1e-9):
+            break
+        seen.add(support)
+        point, exact_value = _exact_point(a, x)
+        if least is None or exact_value < least:
+            best, least = [], exact_value
+        if exact_value == least and point not in best:
+            best.append(point)
+    assert least is not None
+    return best, least
 
 
 def _improve(a: ExactMatrix, witness: list[Fraction]) -> tuple[list[Fraction], Fraction]:

@@ -46,6 +46,7 @@ class TreeSearch:
     deadline: float = float("inf")
     nodes: int = 0
     zeros: list[dict[int, int]] = field(default_factory=list)
+    _too_large: int = 1 << 30  # order from which the plain search has not settled a node lately
     _zero_keys: set[tuple[int, ...]] = field(default_factory=set)
 
     def run(self) -> list[Any]:
@@ -138,12 +139,18 @@ class TreeSearch:
         while True:
             part = ([[r[b] for b in alive] for r in top], [[rows[a][b] for b in alive] for a in alive])
             left = [names[a] for a in alive]
-            self.max_nodes = min(limit, self.nodes + patience)
+            begin = self.nodes
+            hopeless = len(left) >= self._too_large
+            self.max_nodes = min(limit, begin + (patience // 10 if hopeless else patience))
             try:
-                return [*steps, *self._node(support, *part, left, last)]
+                settled = self._node(support, *part, left, last)
+                if hopeless and self.nodes > begin + 3:
+                    self._too_large = len(left) + 1
+                return [*steps, *settled]
             except LimitReached:
                 if self.nodes > limit or time.monotonic() > self.deadline:
                     raise
+                self._too_large = min(self._too_large, len(left))
             finally:
                 self.max_nodes = limit
             proof, weights = close(part[1], self._inner_zeros(support, left))

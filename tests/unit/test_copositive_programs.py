@@ -135,3 +135,53 @@ def test_random_programs_against_all_faces() -> None:
 def test_program_input(bad: float) -> None:
     with pytest.raises(mfo.InputError, match="tolerance"):
         mfo.copositive.minimize_on_simplex([[1]], tolerance=bad)
+
+
+def _symmetric(a: np.ndarray) -> np.ndarray:
+    return np.asarray(np.triu(a) + np.triu(a, 1).T)
+
+
+def test_dense_programs_of_order_20_and_30() -> None:
+    """Random instances without a planted optimum: the split on the minimiser's face closes them exactly."""
+    for n, seed in ((20, 0), (30, 1)):
+        rng = np.random.default_rng(seed)
+        b = rng.standard_normal((n, n))
+        psd_like = _symmetric(b @ b.T / n - 0.3 * np.diag(rng.random(n)))
+        attracted = _symmetric(-np.abs(rng.standard_normal((n, n))) / n**0.5)
+        np.fill_diagonal(attracted, 1.0)
+        for q in (psd_like, attracted):
+            bounds = mfo.copositive.minimize_on_simplex(q)
+            assert bounds.exact
+            bounds.replay()
+
+
+def test_search_with_split_nodes_and_no_planted_optimum() -> None:
+    rng = np.random.default_rng(1)
+    n = 20
+    form = np.zeros((n, n))
+    for k in range(n // 5):
+        at = slice(5 * k, 5 * k + 5)
+        form[at, at] = np.array(horn()) * np.outer(d := rng.uniform(0.5, 2, 5), d)
+    coupling = 0.2 * rng.standard_normal((n, n)) * (form == 0)
+    bounds = mfo.copositive.minimize_on_simplex(_symmetric(form + coupling))
+    assert bounds.gap <= 1e-6 * np.abs(form).max()
+    bounds.replay()
+
+
+def test_bound_when_nothing_closes() -> None:
+    """At the time limit the lower bound is the doubly nonnegative one, proved, not the least entry."""
+    rng = np.random.default_rng(0)
+    n = 25
+    form = np.kron(np.eye(n // 5), np.array(horn(), dtype=float)) + 0.2 * _symmetric(rng.standard_normal((n, n)))
+    bounds = mfo.copositive.minimize_on_simplex(form, time_limit=0.05)
+    assert bounds.lower > form.min() + 0.5 * (float(bounds.upper) - form.min())
+    bounds.replay()
+
+
+def test_entries_beyond_the_floats() -> None:
+    big = 10**400
+    q = [[(6 * big if i == j else -(big - i * j)) for j in range(6)] for i in range(6)]
+    bounds = mfo.copositive.minimize_on_simplex(q, time_limit=10)
+    assert bounds.lower <= bounds.upper
+    bounds.replay()
+    mfo.copositive.check(q).replay()  # type: ignore[union-attr]
