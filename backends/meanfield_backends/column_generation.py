@@ -20,8 +20,9 @@ from meanfield_opt.validate import integer
 
 from . import exchange, orbit
 from .colgen.carrier import choose_carrier
-from .colgen.loop import Settings, State, run
+from .colgen.loop import run
 from .colgen.search import search
+from .colgen.state import Settings, State
 from .kinds import MOST_KINDS, solve_kinds
 
 

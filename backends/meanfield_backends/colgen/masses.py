@@ -102,11 +102,19 @@ class Energy:
 
 
 def interior_point(
-    features: Array, targets: Array, l1: float, l2: float, start: Array, tolerance: float, steps: int = 80
+    features: Array,
+    targets: Array,
+    l1: float,
+    l2: float,
+    start: Array,
+    tolerance: float,
+    steps: int = 80,
+    near: float = 1.0,
 ) -> Centre | None:
     """Minimise E over m >= 0 from ``start`` (J,) to a duality gap of about ``tolerance`` times the energy at m = 0.
 
-    features: (J, P), of atoms of cost 1. None where linear algebra breaks down.
+    features: (J, P), of atoms of cost 1. near: about how far the energy of ``start`` is from the optimum, as a fraction of the
+    energy at m = 0. None where linear algebra breaks down.
     """
     square = float(np.vdot(targets, targets))
     count = start.size
@@ -117,10 +125,15 @@ def interior_point(
     energy = Energy(features, targets, gram, targets @ features.T if few else features[:0], square, l1, l2)
     # a cold start from large masses, where the gradient is positive; a warm one from slightly interior masses
     total = float(start.sum())
-    m = np.maximum(start, 0.1 * total / count) if total > 0 else np.full(count, square / (l1 * count))
+    central = near * square / count
+    m = (
+        np.maximum(start, min(0.1 * total / count, central / l1))
+        if total > 0
+        else np.full(count, square / (l1 * count))
+    )
     try:
         at = energy.point(m)
-        s = np.maximum(l1 - np.einsum("kj,kj->j", at.responses, at.responses) / l2, 0.1 * l1)
+        s = np.maximum(l1 - np.einsum("kj,kj->j", at.responses, at.responses) / l2, np.minimum(0.1 * l1, central / m))
         for _ in range(steps):
             gradient = l1 - np.einsum("kj,kj->j", at.responses, at.responses) / l2
             gap, mismatch = float(m @ s), float(np.abs(gradient - s).max())

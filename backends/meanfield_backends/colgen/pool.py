@@ -1,29 +1,46 @@
 """Few dimensions: exact pricing and an accurate master on all local maxima kept so far, instead of sliding.
 
 Near the optimum many atoms lie in neighbouring cells, resting on kinks, where first-order sliding crawls. Columns at exact
-local maxima (``ascent``) and an interior-point master (``masses``) close the gap as a cutting-plane method does.
+local maxima (``ascent``) and an interior-point master (``masses``) close the gap as a cutting-plane method does. Maxima are many and
+their basins small (a few in a thousand random starts reach each): first-order ascent of many starts finds them, Newton's method
+is spent on the best.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
+from meanfield_opt.backend import SolveOptions
 from meanfield_opt.geometry import FactorGeometry
 from meanfield_opt.losses.squared import Squared
 from meanfield_opt.problem import TwoLayerProblem
 
 from .ascent import sharpen
 from .carrier import Carrier, ThetaCarrier
+from .improve import with_random
 from .masses import interior_point
-from .search import Found, levels
-from .slide import Particles
+from .master import master_energy
+from .reduce import caratheodory, merge, prune
+from .search import Found, levels, search
+from .slide import Particles, slide
+from .state import State, Stopwatch
 
 Array = NDArray[np.float64]
 
 MOST_DIMENSIONS, MOST_SAMPLES = 16, 20_000
-#: columns kept beside those in use
-MOST_COLUMNS = 500
+#: columns kept after a master; those it uses are always kept
+MOST_COLUMNS = 1200
+#: columns added a round
+MOST_NEW = 600
+#: sharpened a round, beside the atoms in use
+MOST_STARTS = 512
+#: relative gap above which maxima need not be exact
+FAR = 0.1
+#: multiplications spent on first-order ascent in one search
+WORK = 1e10
 EPSILONS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8)
 
 
@@ -48,29 +65,6 @@ def unit_rows(x: Array) -> Array:
     return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-300))
 
 
-def sharpened(
-    problem: TwoLayerProblem,
-    carrier: Carrier,
-    dual: Array,
-    found: Found,
-    known: Array,
-    rng: np.random.Generator,
-    count: int,
-) -> Found:
-    """``found`` with the exact local maxima reached from its best ``count`` and from ``count`` near neighbours of known atoms."""
-    starts = [different(found.x[: 8 * count], 2 * count, 1e-3)]
-    if known.shape[0]:
-        base = unit_rows(known[rng.integers(known.shape[0], size=count)])
-        noise = unit_rows(rng.standard_normal(base.shape))
-        starts += [base + noise * 10.0 ** rng.uniform(-4.0, 0.0, (count, 1))]
-    rows = carrier.patterns(np.eye(carrier.dimension)).T
-    sharp = sharpen(problem, rows, dual, np.vstack(starts), EPSILONS)
-    level = levels(problem, dual, problem.features(carrier.patterns(sharp)), np.ones(sharp.shape[0]))
-    x, both = np.vstack([sharp, found.x]), np.concatenate([level, found.level])
-    order = np.argsort(-both, kind="stable")
-    return Found(x[order], both[order], found.images)
-
-
 def different(x: Array, limit: int, angle: float) -> Array:
     """Up to ``limit`` of the directions x (N, n), the first ones, no two within ``angle`` (at least 5e-6)."""
     unit = unit_rows(x)
@@ -85,22 +79,150 @@ def different(x: Array, limit: int, angle: float) -> Array:
     return np.asarray(unit[chosen])
 
 
-def solve_pool(
-    problem: TwoLayerProblem, carrier: Carrier, pool: Array, old: Particles, new: Array, tolerance: float
-) -> tuple[Particles, Array, Array] | None:
-    """The master on pool, atoms in use and new columns: (atoms with readouts and masses, outputs F, next pool)."""
-    size = np.sqrt(carrier.cost(old.x))
-    length = np.sqrt(problem.lambda2 / problem.lambda1) * np.sqrt(np.einsum("kj,kj->j", old.readouts, old.readouts))
-    x = np.vstack([old.x / size[:, None], pool, new])
-    start = np.concatenate([length * size, np.zeros(pool.shape[0] + new.shape[0])])
+def price(
+    problem: TwoLayerProblem,
+    carrier: Carrier,
+    state: State,
+    rng: np.random.Generator,
+    starts: int,
+    gap: float,
+    watch: Callable[[], bool],
+) -> Found:
+    """Exact local maxima of the level at the present dual point, best first.
+
+    starts: of the first-order search in one dimension; more in proportion to the dimensions. gap: of the round before.
+    """
+    n, dual = carrier.dimension, state.dual
+    active = _active(problem, carrier, state)
+    cost = 160.0 * problem.n_samples * (n + problem.n_outputs)
+    wide = int(min(starts * max(1.0, 0.75 * n), max(WORK / cost, starts)))
+    found = search(problem, carrier, dual, active, rng, starts=wide, iterations=40, watch=watch)
+    few = min(starts, MOST_STARTS)
+    apart = different(found.x[: 8 * MOST_STARTS], MOST_STARTS, 1e-2)
+    rows = carrier.patterns(np.eye(n)).T
+    if gap > FAR:  # the dual point will move far: maxima need not be exact yet
+        groups: list[tuple[Array, tuple[float, ...]]] = [(apart[:few], EPSILONS[1:4])]
+    else:
+        base = active[rng.integers(active.shape[0], size=few)] if active.shape[0] else active
+        noise = unit_rows(rng.standard_normal(base.shape)) * 10.0 ** rng.uniform(-4.0, -0.5, (base.shape[0], 1))
+        near = np.vstack([active, base + noise])
+        groups = [(apart[:few], EPSILONS), (apart, EPSILONS[2:]), (near, EPSILONS[3:])]
+    # of what first-order ascent found, all that is far apart while exact maxima are not wanted, later just the highest
+    sharp = [apart if gap > FAR else found.x[:1]]
+    for x, epsilons in groups:
+        if x.shape[0] and not watch():
+            sharp.append(sharpen(problem, rows, dual, x, epsilons))
+    x = np.vstack(sharp)
+    level = levels(problem, dual, problem.features(carrier.patterns(x)), carrier.cost(x))
+    order = np.argsort(-level, kind="stable")
+    return Found(x[order], level[order], found.images)
+
+
+def _active(problem: TwoLayerProblem, carrier: Carrier, state: State) -> Array:
+    """The columns that carry mass and nearly attain the level 1, heaviest first."""
+    if state.columns is None or state.column_masses is None:
+        return unit_rows(state.particles.x)
+    mass = state.column_masses
+    order = np.argsort(-mass, kind="stable")[:MOST_STARTS]
+    x = state.columns[order[mass[order] > 1e-6 * mass.sum()]]
+    level = levels(problem, state.dual, problem.features(carrier.patterns(x)), carrier.cost(x))
+    return np.asarray(x[level > 0.9])
+
+
+def begin(
+    problem: TwoLayerProblem,
+    carrier: Carrier,
+    state: State,
+    rng: np.random.Generator,
+    watch: Stopwatch,
+) -> None:
+    """The first pool: the atoms there are, or where many random ones come to rest when they slide."""
+    size = int(np.clip(36 * carrier.dimension, 64, 400))
+    moved = state.particles
+    if moved.count == 0:
+        moved = with_random(problem, carrier, moved, size, rng)
+        work = size * problem.n_samples * (carrier.dimension + problem.n_outputs)
+        steps = int(min(200, max(20, WORK / work)))
+        for eps in (0.1, 0.03, 0.01):
+            moved = slide(problem, carrier, moved, eps=eps, iterations=steps, tolerance=1e-6, watch=watch.over)
+            moved = merge(problem, carrier, prune(carrier, moved, 1e-6), min(0.02, eps))
+    add(carrier, state, problem, moved)
+
+
+def add(carrier: Carrier, state: State, problem: TwoLayerProblem, particles: Particles) -> None:
+    """These atoms with their masses as columns, in place of all masses so far."""
+    size = np.sqrt(carrier.cost(particles.x))
+    length = np.sqrt(np.einsum("kj,kj->j", particles.readouts, particles.readouts))
+    masses = np.sqrt(problem.lambda2 / problem.lambda1) * length * size
+    x = particles.x / np.maximum(size, 1e-300)[:, None]
+    if state.columns is None or state.column_masses is None:
+        state.columns, state.column_masses = x, masses
+    else:
+        state.columns = np.vstack([state.columns, x])
+        state.column_masses = np.concatenate([0.0 * state.column_masses, masses])
+
+
+def master(problem: TwoLayerProblem, carrier: Carrier, state: State, new: Array, accuracy: float, gap: float) -> bool:
+    """The master on all columns and ``new`` ones; False (and no new dual point) where linear algebra fails.
+
+    The best atoms are replaced if the energy fell. accuracy and gap (the present one): relative to the energy.
+    """
+    assert state.columns is not None
+    assert state.column_masses is not None
+    x = np.vstack([state.columns, new])
+    start = np.concatenate([state.column_masses, np.zeros(new.shape[0])])
     features = problem.features(carrier.patterns(x))
-    centre = interior_point(features, problem.targets, problem.lambda1, problem.lambda2, start, tolerance)
+    none = problem.loss.value(np.zeros_like(problem.targets), problem.targets)
+    wanted = max(1e-15, accuracy * state.energy / none)
+    centre = interior_point(
+        features, problem.targets, problem.lambda1, problem.lambda2, start, wanted, near=gap * state.energy / none
+    )
     if centre is None:
-        return None
+        return False
     share = centre.masses / float(centre.masses.sum())
-    used = share > np.maximum(1e-9, 1e-3 * centre.slacks / problem.lambda1)
-    spare = np.flatnonzero(~used)
-    spare = spare[np.argsort(centre.slacks[spare])][:MOST_COLUMNS]
-    spare = spare[centre.slacks[spare] < 0.1 * problem.lambda1]
+    used = share > max(1e-12, 10.0 * accuracy / share.size)
     atoms = Particles(x[used], centre.readouts[:, used], centre.masses[used])
-    return atoms, centre.readouts @ features, x[spare]
+    energy = master_energy(problem, features[used], carrier.cost(atoms.x), atoms.readouts, atoms.masses)
+    if energy <= state.energy:
+        state.particles, state.energy = atoms, energy
+    outputs = centre.readouts @ features
+    state.dual = problem.loss.project_dual(-problem.loss.gradient(outputs, problem.targets), problem.targets)
+    heavy = share > 1e-7
+    rank = np.where(heavy, -share, centre.slacks / problem.lambda1)
+    keep = np.argsort(rank, kind="stable")[: max(MOST_COLUMNS, int(heavy.sum()))]
+    keep = keep[rank[keep] < 0.1]
+    state.columns, state.column_masses = x[keep], centre.masses[keep]
+    return True
+
+
+def round_(
+    problem: TwoLayerProblem, carrier: Carrier, state: State, found: Found | None, gap: float, options: SolveOptions
+) -> bool:
+    """Add the violated maxima and solve the master; False where that failed."""
+    new = np.zeros((0, carrier.dimension))
+    if found is not None:
+        new = different(found.x[found.level > 1.0][: 4 * MOST_COLUMNS], MOST_NEW, min(0.05, 0.1 * gap))
+    accuracy = max(1e-13, min(1e-2 * gap, max(1e-2 * options.tolerance, 1e-3 * gap)))
+    return master(problem, carrier, state, new, accuracy, gap)
+
+
+def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: float) -> None:
+    """An accurate master on the final columns and atoms, then as few atoms as do no harm; the dual point stays as it is."""
+    if state.columns is None or state.particles.count == 0:
+        return
+    dual, before, energy = state.dual, state.particles, state.energy
+    most = energy + 0.05 * tolerance * abs(energy)
+    add(carrier, state, problem, before)
+    state.energy = energy * (1.0 + 0.05 * tolerance)
+    done = master(problem, carrier, state, state.columns[:0], 1e-3 * tolerance, tolerance)
+    state.dual = dual
+    if not done or state.particles is before:
+        state.energy = energy
+    atoms = state.particles
+    features, cost = problem.features(carrier.patterns(atoms.x)), carrier.cost(atoms.x)
+    factor = caratheodory(features, cost, atoms.readouts)
+    keep = factor > 0
+    few = Particles(atoms.x[keep], (atoms.readouts * factor)[:, keep], (atoms.masses * factor)[keep])
+    reached = master_energy(problem, features[keep], cost[keep], few.readouts, few.masses)
+    if reached <= most:
+        state.particles, state.energy = few, reached

@@ -56,3 +56,45 @@ def merge(problem: TwoLayerProblem, carrier: Carrier, particles: Particles, angl
         readouts.append(v)
         masses.append(float(particles.masses[group].sum()))
     return Particles(np.array(rows), np.array(readouts).T, np.array(masses))
+
+
+def caratheodory(features: Array, cost: Array, readouts: Array, tolerance: float = 1e-11) -> Array:
+    """Factors a_j >= 0 (J,), few of them nonzero, so that readouts a_j V_j keep outputs and penalty.
+
+    The outputs sum_j a_j V_j phi_j^T and the penalty sum_j a_j sqrt(c_j) |V_j| are P d + 1 linear conditions on a, fulfilled by
+    a = 1: moving along the null space until a factor vanishes leaves at most as many atoms as the conditions have rank
+    (Caratheodory). tolerance: singular values below this fraction of the largest count as zero.
+    """
+    count = cost.size
+    if count == 0:
+        return np.zeros(0)
+    outputs = np.einsum("kj,jp->kpj", readouts, features).reshape(-1, count)
+    penalty = np.sqrt(np.maximum(cost, 0.0) * np.einsum("kj,kj->j", readouts, readouts))
+    scale = np.maximum(penalty, 1e-300)
+    # in units of the atoms' penalties, so that small atoms are not taken for dependent ones
+    system = np.vstack([outputs / scale, (penalty / scale) * np.linalg.norm(outputs / scale, axis=0).max(initial=0.0)])
+    gram = system.T @ system
+    w, u = np.linalg.eigh(gram)
+    null = u[:, w <= tolerance * w[-1]]
+    a = penalty.copy()
+    alive = np.arange(count)
+    while null.shape[1]:
+        rows = null[alive]
+        direction = rows[:, 0]
+        ratio = np.divide(a[alive], direction, out=np.full(alive.size, np.inf), where=direction > 1e-12)
+        if not np.isfinite(ratio).any():
+            direction = -direction
+            ratio = np.divide(a[alive], direction, out=np.full(alive.size, np.inf), where=direction > 1e-12)
+        first = int(np.argmin(ratio))
+        if not np.isfinite(ratio[first]):
+            null = null[:, 1:]
+            continue
+        a[alive] = np.maximum(a[alive] - ratio[first] * direction, 0.0)
+        gone = alive[first]
+        a[gone] = 0.0
+        null = null[:, 1:] - np.outer(null[:, 0], null[gone, 1:] / null[gone, 0])
+        alive = np.delete(alive, first)
+        null[gone] = 0.0
+        if null.shape[1] and alive.size:
+            null = null / np.maximum(np.abs(null).max(axis=0), 1e-300)
+    return np.asarray(a / scale)

@@ -1,0 +1,89 @@
+"""What a run carries from round to round, and the master on given atoms."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meanfield_opt.measure import Measure
+from meanfield_opt.problem import TwoLayerProblem
+
+from .carrier import Carrier
+from .master import solve_master
+from .reduce import prune
+from .slide import Particles
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Options of this backend: starts a search, columns added a round, iterations of a slide."""
+
+    starts: int = 128
+    columns: int = 24
+    slide_iterations: int = 400
+
+
+@dataclass
+class State:
+    """The best so far, kept consistent at every moment so that an interruption can return it."""
+
+    particles: Particles
+    dual: Array
+    energy: float
+    lower: float = -math.inf
+    best_dual: Array | None = None
+    kappa: float = 0.0
+    columns: Array | None = None
+    column_masses: Array | None = None
+    rounds: int = 0
+    history: list[tuple[float, float, float, int]] = field(default_factory=list)
+
+
+class Stopwatch:
+    """Seconds since construction, and whether a limit has passed."""
+
+    def __init__(self, limit: float) -> None:
+        self.start, self.limit = time.perf_counter(), limit
+
+    def seconds(self) -> float:
+        return time.perf_counter() - self.start
+
+    def over(self) -> bool:
+        return self.seconds() > self.limit
+
+
+def first_state(problem: TwoLayerProblem, carrier: Carrier, start: Measure | None) -> State:
+    zero = np.zeros_like(problem.targets)
+    empty = Particles(np.zeros((0, carrier.dimension)), np.zeros((problem.n_outputs, 0)), np.zeros(0))
+    state = State(empty, -problem.loss.gradient(zero, problem.targets), problem.loss.value(zero, problem.targets))
+    if start is not None and start.n_atoms:
+        known = start.neurons is not None and start.neurons.shape[1] == problem.geometry.n_parameters
+        x = (
+            carrier.from_neurons(start.neurons)
+            if known and start.neurons is not None
+            else carrier.from_patterns(start.atoms)
+        )
+        readouts = problem.readout(start) * start.masses
+        optimise_masses(problem, carrier, state, Particles(x, readouts, start.masses), 1e-10)
+    return state
+
+
+def optimise_masses(
+    problem: TwoLayerProblem, carrier: Carrier, state: State, particles: Particles, tolerance: float
+) -> float:
+    """Solve the master on these atoms; take the result over if it is no worse. Returns the energy it reached."""
+    features = problem.features(carrier.patterns(particles.x))
+    cost = carrier.cost(particles.x)
+    master = solve_master(problem, features, cost, particles.readouts, tolerance, state.kappa)
+    if master.energy <= state.energy * (1 + 1e-15):
+        new = prune(carrier, Particles(particles.x, master.readouts, master.masses))
+        outputs = master.readouts @ features
+        state.particles, state.energy, state.kappa = new, master.energy, master.kappa
+        state.dual = problem.loss.project_dual(-problem.loss.gradient(outputs, problem.targets), problem.targets)
+    return master.energy

@@ -1,0 +1,86 @@
+"""The pool of columns: its master, its reduction of atoms, and what its estimates may claim."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import meanfield_opt as mfo
+from meanfield_backends.colgen import loop
+from meanfield_backends.colgen.carrier import choose_carrier
+from meanfield_backends.colgen.masses import interior_point
+from meanfield_backends.colgen.reduce import caratheodory
+from meanfield_backends.colgen.search import Found, levels
+from meanfield_backends.colgen.slide import Particles
+from meanfield_backends.colgen.state import State
+
+
+@pytest.mark.parametrize(("atoms", "samples", "outputs"), [(12, 30, 2), (60, 15, 2), (90, 12, 1), (40, 40, 3)])
+def test_both_forms_of_the_master_meet_the_optimality_conditions(atoms: int, samples: int, outputs: int) -> None:
+    rng = np.random.default_rng(atoms)
+    features = np.maximum(rng.standard_normal((atoms, samples)), 0.0)
+    targets = rng.standard_normal((outputs, samples))
+    for start in (np.zeros(atoms), rng.random(atoms)):
+        centre = interior_point(features, targets, 0.5, 2.0, start, 1e-11)
+        assert centre is not None
+        dual = targets - centre.readouts @ features
+        response = np.linalg.norm(dual @ features.T, axis=0)
+        assert response.max() <= 1.0 + 1e-7
+        norms = np.linalg.norm(centre.readouts, axis=0)
+        primal = float(np.vdot(dual, dual)) + 2.0 * float(norms.sum())
+        value = float(np.vdot(targets, targets) - np.vdot(targets - dual, targets - dual))
+        assert primal == pytest.approx(value, rel=1e-7)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_caratheodory_keeps_outputs_and_penalty_with_no_more_atoms_than_conditions(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    outputs, samples, atoms = 2, 6, 40
+    features = np.maximum(rng.standard_normal((atoms, samples)), 0.0)
+    readouts = rng.standard_normal((outputs, atoms)) * 10.0 ** rng.uniform(-6, 0, atoms)
+    cost = 10.0 ** rng.uniform(-2, 2, atoms)
+    features[5], readouts[:, 5], cost[5] = features[4], readouts[:, 4], cost[4]
+    factor = caratheodory(features, cost, readouts)
+    assert (factor >= 0).all()
+    assert np.count_nonzero(factor) <= outputs * samples + 1
+    before, after = readouts @ features, (readouts * factor) @ features
+    np.testing.assert_allclose(after, before, atol=1e-8 * np.abs(before).max())
+    norms = np.sqrt(cost) * np.linalg.norm(readouts, axis=0)
+    assert float(norms @ factor) == pytest.approx(float(norms.sum()), rel=1e-8)
+
+
+def test_caratheodory_leaves_independent_atoms_alone() -> None:
+    factor = caratheodory(np.eye(3), np.ones(3), np.array([[1.0, 2.0, 3.0]]))
+    np.testing.assert_allclose(factor, 1.0)
+    assert caratheodory(np.zeros((0, 3)), np.zeros(0), np.zeros((2, 0))).size == 0
+
+
+def test_a_search_cut_short_claims_no_small_gap() -> None:
+    """The sampled gap once fell from 0.2 to 2e-3 because time was over and the last search found nothing."""
+    rng = np.random.default_rng(0)
+    problem = mfo.problems.dataset(rng.standard_normal((30, 3)), rng.standard_normal((30, 2)))
+    carrier = choose_carrier(problem.geometry, problem.activation)
+    nothing = Found(np.zeros((0, 4)), np.zeros(0), np.zeros((0, 4)))
+    best, dual = 1e-3 * problem.targets, 1e-2 * problem.targets
+    particles = Particles(np.zeros((0, 4)), np.zeros((2, 0)), np.zeros(0))
+    for whole, keep in ((False, True), (False, False)):
+        state = State(particles, dual, 1.0, 1e-9, best)
+        loop._estimate(problem, carrier, state, nothing, whole, keep)
+        assert state.lower <= 1e-9
+        assert state.best_dual is best
+    state = State(particles, dual, 1.0, 1e-9, best)
+    loop._estimate(problem, carrier, state, nothing, True, True)
+    assert state.best_dual is dual
+
+
+def test_an_older_dual_point_is_judged_by_what_is_found_later() -> None:
+    rng = np.random.default_rng(0)
+    problem = mfo.problems.dataset(rng.standard_normal((30, 3)), rng.standard_normal((30, 2)), lambda1=0.1, lambda2=0.1)
+    carrier = choose_carrier(problem.geometry, problem.activation)
+    particles = Particles(np.zeros((0, 4)), np.zeros((2, 0)), np.zeros(0))
+    hopeful = problem.dual_value(problem.targets)
+    state = State(particles, 1e3 * problem.targets, 1e3, hopeful, problem.targets)
+    x = rng.standard_normal((5, 4))
+    found = Found(x, levels(problem, state.dual, problem.features(carrier.patterns(x)), carrier.cost(x)), x[:0])
+    loop._estimate(problem, carrier, state, found, True, True)
+    assert state.lower < hopeful
