@@ -20,6 +20,14 @@ from meanfield_opt.validation.statistics import jsonable
 HERE = Path(__file__).parent / "results"
 CASES: dict[str, dict[str, Any]] = {
     "two components": {"components": 2, "lambda1": 0.5, "lambda2": 0.5, "steps": 8000, "rate": 0.1, "examine": 2},
+    "two components longer": {
+        "components": 2,
+        "lambda1": 0.5,
+        "lambda2": 0.5,
+        "steps": 24000,
+        "rate": 0.1,
+        "examine": 0,
+    },
     "all pixels": {"lambda1": 1.0, "lambda2": 1.0, "steps": 4000, "rate": 0.03, "examine": 1},
 }
 

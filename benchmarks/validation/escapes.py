@@ -1,4 +1,4 @@
-"""Networks at local minima: the neuron that their own certificate names, and training on with it added.
+"""Networks that stay above the optimum: the neuron that their own certificate names, and training on with it added.
 
     python benchmarks/validation/escapes.py            (writes results/escapes.json)
 
@@ -19,8 +19,8 @@ from meanfield_opt.validation.statistics import jsonable
 
 HERE = Path(__file__).parent / "results"
 CASES: tuple[dict[str, Any], ...] = (
-    {"latents": 2, "width": 4, "steps": 1500, "rate": 0.1},
-    {"latents": 3, "width": 8, "steps": 2000, "rate": 0.1},
+    {"latents": 2, "width": 4, "steps": 8000, "rate": 0.1},
+    {"latents": 3, "width": 6, "steps": 8000, "rate": 0.1},
 )
 
 
@@ -31,7 +31,7 @@ def main() -> None:
         problem = mfo.problems.hypercube(case["latents"])
         solution = mfo.solve(problem, backend="closed_form")
         c = mfo.compare(
-            problem, solution, seeds=8, width=case["width"], steps=case["steps"], rate=case["rate"], examine=8
+            problem, solution, seeds=20, width=case["width"], steps=case["steps"], rate=case["rate"], examine=20
         )
         body = c.summary()
         body["latents"], body["cpu_seconds"] = case["latents"], time.process_time() - begin

@@ -108,13 +108,13 @@ def compare(
     gaps = np.array([certified_gap(problem, w["theta"], w["readout"], lower)[1] for w in parts])
     above = [int(row) for row in np.argsort(-gaps) if gaps[row] > threshold and not run.diverged[row]]
     calm = _calmer(opt)
-    settled = settle(problem, run, above, calm, lower, threshold)
+    settled = settle(problem, run, above, calm, lower, threshold) if examine else {}
     results = [
         judge(problem, solution, proof, run, row, dynamics, threshold, settled.get(row)) for row in range(gaps.size)
     ]
     # what more training mends needs no neuron
-    stuck = [row for row in above if settled[row].after > threshold]
-    stuck.sort(key=lambda row: (results[row].standing != "local minimum", -settled[row].after))
+    stuck = [row for row in above if row in settled and settled[row].after > threshold]
+    stuck.sort(key=lambda row: (not settled[row].stuck, -settled[row].after))
     escapes = [_escape(problem, solution, run, row, calm, lower, threshold, settled[row]) for row in stuck[:examine]]
     comparison = Comparison(
         problem,

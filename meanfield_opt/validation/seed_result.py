@@ -55,11 +55,12 @@ class SeedResult:
 
 
 def standing(gap: float, settled: Settled | None, threshold: float, improving: bool) -> str:
-    """Where a network stands, in one word or two; none of them but "optimum" is a proof.
+    """Where a network stands, in one word; only "optimum" is a proof.
 
-    "optimum": certified gap at most the threshold. "local minimum": more training leaves it where it is, above the
-    threshold, and a neuron that would lower the energy is known. "unfinished": more training alone goes on lowering it.
-    "above": stuck with no such neuron found, or not trained on (the bound itself may be weak).
+    "optimum": certified gap at most the threshold. "stuck": more training leaves it where it is, above the threshold,
+    though a neuron that would lower the energy is known (a local minimum, as far as this optimiser can tell).
+    "unfinished": more training alone goes on lowering it. "above": more training does not help and no such neuron was
+    found, or it was not trained on (the bound itself may be weak).
     """
     if gap <= threshold:
         return "optimum"
@@ -67,7 +68,7 @@ def standing(gap: float, settled: Settled | None, threshold: float, improving: b
         return "above"
     if settled.after <= threshold or not settled.stuck:
         return "unfinished"
-    return "local minimum" if improving else "above"
+    return "stuck" if improving else "above"
 
 
 def judge(

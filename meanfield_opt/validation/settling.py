@@ -1,4 +1,8 @@
-"""Is a network that stopped above the optimum at a local minimum, or merely unfinished? Train on and see."""
+"""Is a network that stopped above the optimum stuck there, or merely unfinished? Train on and see.
+
+"Stuck" is what was seen: this optimiser makes no headway from there. It may be a local minimum, or a valley of kinks in which
+steps of this kind go nowhere; nothing here proves which.
+"""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def test_narrow_networks_stop_above_it_and_the_added_neuron_frees_them(narrow: m
     assert out.ratios[0] > 1
     for s in narrow.seeds:
         assert 1e-4 < s.control <= s.gap * 1.01
-    assert any(s.standing == "local minimum" for s in narrow.seeds)
+    assert any(s.standing == "stuck" for s in narrow.seeds)
 
 
 def test_the_page_stands_alone(narrow: mfo.Comparison, tmp_path: Path) -> None:
