@@ -9,6 +9,7 @@ from .certificate import Certificate, certify, close_gap
 from .checker.verify import VerifiedBound, verify
 from .errors import CertificateError, InputError, MeanFieldError, RefusalError, SolveError, UnknownNameError
 from .geometry import DenseGeometry, DiagonalPlusLowRank, FactorGeometry, Geometry
+from .integer_width import IntegerWidth, integer_width
 from .loss import Loss
 from .measure import Measure
 from .path import path
@@ -32,6 +33,7 @@ __all__ = [
     "FactorGeometry",
     "Geometry",
     "InputError",
+    "IntegerWidth",
     "KnownAnswer",
     "Loss",
     "MeanFieldError",
@@ -57,6 +59,7 @@ __all__ = [
     "copositive",
     "errors",
     "from_torch",
+    "integer_width",
     "loss",
     "metrics",
     "path",

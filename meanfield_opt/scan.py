@@ -24,6 +24,7 @@ import numpy as np
 from .backend import BACKENDS, solve
 from .certificate import certify
 from .errors import InputError, MeanFieldError, MissingDependencyError
+from .integer_width import integer_width
 from .metrics import parallelism_score
 from .plugins import FAMILIES, activation
 from .problem import TwoLayerProblem
@@ -55,7 +56,7 @@ def scan(
     else Dask's at ``dask_address``, else ``workers`` processes (0: in this process). time_limit: seconds a cell for each
     of solving and certifying.
 
-    Columns: the axes; energy, lower, upper, gap, verdict, proof, reason (of a cell without a result); residual of K in
+    Columns: the axes; energy, lower, upper, gap, network (a rigorous energy of an actual network of that width), verdict, proof, reason (of a cell without a result); residual of K in
     span{1 1^T, K_Y}; weights of K on them; parallelism; atoms; mass; candidate (theory section 4) and its relative
     excess over the certified lower bound; seconds.
     """
@@ -118,6 +119,7 @@ def _measured(problem: TwoLayerProblem, time_limit: float, tolerance: float) -> 
     backend = "enumeration" if exact and not problem.activation.escapes else "column_generation"
     solution = solve(problem, backend, time_limit=time_limit, tolerance=tolerance)
     certificate = certify(problem, solution, time_limit=time_limit, target=tolerance)
+    network = integer_width(problem, solution, starts=8).upper_bound if problem.width_binds else None
     kernel = solution.kernel
     constant, along, residual = span_fit(kernel, problem.targets)
     parallelism: float | None = None
@@ -132,6 +134,7 @@ def _measured(problem: TwoLayerProblem, time_limit: float, tolerance: float) -> 
         "lower": certificate.lower_bound,
         "upper": certificate.upper_bound,
         "gap": certificate.relative_gap,
+        "network": network,
         "verdict": certificate.verdict,
         "proof": certificate.proof,
         "reason": "",
