@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -12,8 +11,11 @@ from typing import Any, final
 from ..checker.stable_set import SearchLimit, check_clique, larger_clique
 from ..errors import CertificateError, InputError
 from .answer import Copositive, ProofTree
-from .catalogue import clique_form
 from .check import check
+from .theta import form_at, theta_bound
+
+FIRST_NODES = 20_000  # of the search before theta' is tried
+FORM_ORDER = 200  # largest order at which a whole copositivity test is tried
 
 
 @final
@@ -22,7 +24,8 @@ class GraphNumber:
     """lower <= alpha(G) (or omega(G)) <= upper; ``vertices`` attain ``lower``.
 
     proof: "colouring" (exhaustive search with colour bounds, run again by ``replay``), "copositive" (t (I + A) - J, or
-    t (J - A) - J for cliques, with t = upper; ``certificate`` holds its proof) or "greedy colouring" (not closed).
+    t (J - A) - J for cliques, with t = ``level`` < upper + 1; ``certificate`` holds its proof: PSD + N shows theta' <= t)
+    or "greedy colouring" (not closed).
     """
 
     quantity: str
@@ -32,6 +35,7 @@ class GraphNumber:
     proof: str
     seconds: float
     certificate: ProofTree | None = None
+    level: Fraction | None = None
     _neighbours: tuple[int, ...] = field(default=(), repr=False)
     _clique: tuple[int, ...] = field(default=(), repr=False)
 
@@ -56,7 +60,9 @@ class GraphNumber:
         elif self.certificate is not None:
             from ..checker.copositive import replay
 
-            replay(_form(self._neighbours, self.upper), self.certificate.artefact)
+            if self.level is None or not self.level < self.upper + 1:
+                raise CertificateError("the level of the copositive form does not show the upper bound.")
+            replay(form_at(self._neighbours, self.level), self.certificate.artefact)
         elif self.upper < min(len(self._neighbours), greedy_colours(self._neighbours)):
             raise CertificateError("the upper bound has no proof.")
 
@@ -92,21 +98,31 @@ def _number(graph: Any, quantity: str, time_limit: float) -> GraphNumber:
     if quantity.startswith("stab"):
         everything = (1 << n) - 1
         neighbours = [everything & ~b & ~(1 << i) for i, b in enumerate(neighbours)]
-    clique, closed = _greedy_clique(neighbours), False
-    proof, upper, certificate = "greedy colouring", greedy_colours(neighbours), None
-    # half of the time each for the two exact methods: copositive forms close symmetric graphs that colours do not
-    for deadline, share in ((started + 0.5 * time_limit, 200_000), (started + time_limit, None)):
+    clique = _greedy_clique(neighbours)
+    proof, upper = "greedy colouring", greedy_colours(neighbours)
+    certificate: ProofTree | None = None
+    level: Fraction | None = None
+    # a short search, then theta', which closes symmetric graphs that colours do not, then search and forms in turn
+    for deadline, share in ((started + 0.5 * time_limit, FIRST_NODES), (started + time_limit, None)):
         try:
             while (found := larger_clique(neighbours, len(clique), max_nodes=share, deadline=deadline)) is not None:
                 clique = found
-            proof, upper, closed = "colouring", len(clique), True
+            proof, upper, certificate, level = "colouring", len(clique), None, None
             break
         except SearchLimit:
+            if share is None:
+                continue
+            bound = theta_bound(neighbours, len(clique)) if upper > len(clique) else None
+            if bound is not None and int(bound[0]) < upper:
+                level, upper, proof, certificate = bound[0], int(bound[0]), "copositive", ProofTree(bound[1])
+            if upper == len(clique):
+                break
             left = started + time_limit - time.monotonic()
-            if certificate is None and n <= 400 and left > 0:
-                answer = check(_form(neighbours, len(clique)), time_limit=max(0.1, 0.5 * left))
+            if n <= FORM_ORDER and left > 0:
+                answer = check(form_at(neighbours, Fraction(len(clique))), time_limit=max(0.1, 0.5 * left))
                 if isinstance(answer, Copositive):
-                    proof, upper, certificate, closed = "copositive", len(clique), answer.proof, True
+                    level, upper = Fraction(len(clique)), len(clique)
+                    proof, certificate = "copositive", answer.proof
                     break
                 if answer.copositive is False:
                     support = [i for i, v in enumerate(answer.witness) if v]
@@ -114,20 +130,11 @@ def _number(graph: Any, quantity: str, time_limit: float) -> GraphNumber:
                         clique
                     ):
                         clique = support
-    if not closed and len(clique) == upper:
-        proof = "greedy colouring"
     vertices = tuple(names[i] for i in clique)
     seconds = time.monotonic() - started
     return GraphNumber(
-        quantity, len(clique), upper, vertices, proof, seconds, certificate, tuple(neighbours), tuple(clique)
+        quantity, len(clique), upper, vertices, proof, seconds, certificate, level, tuple(neighbours), tuple(clique)
     )
-
-
-def _form(neighbours: Any, t: int) -> list[list[int]]:
-    n = len(neighbours)
-    form = clique_form([[neighbours[i] >> j & 1 for j in range(n)] for i in range(n)], t)
-    divisor = math.gcd(*(int(v) for row in form for v in row)) or 1
-    return [[int(Fraction(v)) // divisor for v in row] for row in form]
 
 
 def _greedy_clique(neighbours: list[int]) -> list[int]:

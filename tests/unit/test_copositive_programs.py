@@ -14,6 +14,7 @@ import meanfield_opt as mfo
 from meanfield_opt.checker.copositive import replay
 from meanfield_opt.checker.stable_set import larger_clique, stable_form
 from meanfield_opt.copositive.catalogue import hamming, horn, icosahedron, johnson, paley, stable_set_form
+from meanfield_opt.errors import CertificateError
 
 
 def graph(adjacency: list[list[int]]) -> nx.Graph:
@@ -185,3 +186,36 @@ def test_entries_beyond_the_floats() -> None:
     assert bounds.lower <= bounds.upper
     bounds.replay()
     mfo.copositive.check(q).replay()  # type: ignore[union-attr]
+
+
+def _bits(adjacency: np.ndarray) -> list[int]:
+    return [sum(1 << j for j in np.flatnonzero(row).tolist()) for row in np.asarray(adjacency)]
+
+
+def test_theta_bound_rounds_to_the_integer() -> None:
+    """theta' of ER(7) is 15.7434 and its stability number 15: t in between, exact, although the classes do not commute."""
+    from meanfield_opt.copositive.theta import form_at, theta_bound
+    from meanfield_opt.symmetry.theta import polarity_graph
+
+    a = polarity_graph(7)
+    complement = 1 - a - np.eye(len(a))
+    found = theta_bound(_bits(complement), 15)
+    assert found is not None
+    t, proof = found
+    assert Fraction(157434, 10000) < t < 16
+    assert replay(form_at(_bits(complement), t), proof)
+    with pytest.raises(CertificateError):
+        replay(form_at(_bits(complement), t - Fraction(1, 2)), proof)
+    # one more than the number: the bound says nothing new, and never less than theta'
+    again = theta_bound(_bits(complement), 12)
+    assert again is not None
+    assert again[0] > Fraction(157434, 10000)
+
+
+def test_johnson_graph_by_theta() -> None:
+    number = mfo.copositive.clique_number(graph(johnson(16, 2, 4)))
+    assert (number.lower, number.upper, number.proof) == (8, 8, "copositive")
+    number.replay()
+    for level in (None, Fraction(9)):
+        with pytest.raises(CertificateError):
+            dataclasses.replace(number, level=level).replay()
