@@ -26,6 +26,7 @@ from ..validate import integer, nonnegative, positive
 from .engine import ENGINES, Limits, Question, SupremumProof
 from .engine_search import EngineSearch
 from .improve import Refutation, reoptimised, violating_neurons, with_neurons
+from .pairs_engine import rescaled_dual
 from .witnesses import dual_candidates, witnesses
 
 Array = NDArray[np.float64]
@@ -139,6 +140,9 @@ def _proved(
     if engine != "auto":  # an engine asked for by name may apply to the averaged dual point only
         named = ENGINES.get(engine)
         candidates = [z for z in candidates if named.refusal(Question(problem, z)) is None] or candidates
+    if engine in ("auto", "pairs"):
+        rescaled = rescaled_dual(problem, candidates[0])
+        candidates = candidates if rescaled is candidates[0] else [rescaled, *candidates]
     for z in candidates:
         if search.run(z, engine):
             break
