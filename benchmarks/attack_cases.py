@@ -108,6 +108,8 @@ def two_layer() -> list[Entry]:
         Entry("envelope, own pieces", problem(_low_rank(4), clipped, "logistic", y[:1], 2.0), "envelope"),
         Entry("levels", problem(_low_rank(4), "step", targets=y[:1]), "levels"),
         Entry("levels under a width", problem(_low_rank(3), "sign", targets=y, width=2.0), "levels"),
+        Entry("pairs", cube(activation="tanh", width=4, lambda1=0.05, lambda2=0.05), "pairs"),
+        Entry("pairs, free mass", cube(activation="sigmoid", lambda1=0.05, lambda2=0.05), "pairs"),
         Entry("open", problem(line, "softplus")),
         Entry("refuted", problem(line, l=0.02), "input_view", 1e-4),
         Entry("softmax", problem(line, ell="softmax", targets=hot), "norm"),

@@ -55,6 +55,7 @@ PROVES: dict[str, frozenset[str]] = {
     "shor": frozenset({"ratio"}),
     "copositive": frozenset({"ratio"}),
     "exchange": frozenset({"ratio"}),
+    "pairs": frozenset({"ratio", "excess"}),
 }
 
 
