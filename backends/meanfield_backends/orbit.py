@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from meanfield_opt.backend import Progress, SolveOptions
 from meanfield_opt.checker.hypercube import Hypercube, hypercube_of
-from meanfield_opt.checker.symmetric import two_slopes
+from meanfield_opt.checker.slopes import two_slopes
 from meanfield_opt.label_patterns import LabelPatterns
 from meanfield_opt.measure import Measure
 from meanfield_opt.problem import MeanFieldProblem, TwoLayerProblem

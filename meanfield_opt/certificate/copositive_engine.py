@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from ..checker.bounds import tau_bounds
 from ..checker.codec import encode_array, encode_float
-from ..checker.lift import kernel_ball, left_slope, lift_sigma, pack, reducible
+from ..checker.lift import kernel_ball, lift_sigma, pack, reducible
+from ..checker.slopes import left_slope
 from ..geometry import FactorGeometry
 from ..rounding import up
 from .engine import Limits, Outcome, ProofEngine, Question, SupremumProof

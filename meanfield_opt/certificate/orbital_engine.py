@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from ..checker.codec import encode_array, encode_float
 from ..checker.exchange import types_of
-from ..checker.lift import kernel_ball, left_slope, pack, reducible
+from ..checker.lift import kernel_ball, pack, reducible
+from ..checker.slopes import left_slope
 from ..errors import SolveError
 from ..geometry import FactorGeometry
 from ..problem import TwoLayerProblem

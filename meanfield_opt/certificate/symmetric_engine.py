@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from ..checker.hypercube import Hypercube, hypercube_of, scales_of
-from ..checker.symmetric import encode_fraction, hypercube_sigma, tau_exact, two_slopes
+from ..checker.slopes import two_slopes
+from ..checker.symmetric import encode_fraction, hypercube_sigma, tau_exact
 from .engine import Limits, Outcome, ProofEngine, Question, SupremumProof
 
 

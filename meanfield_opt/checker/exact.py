@@ -49,14 +49,6 @@ def rational_matrix(matrix: Any) -> flint.fmpq_mat:
     return flint.fmpq_mat(len(rows), len(rows[0]) if rows else 0, [rational(x) for row in rows for x in row])
 
 
-def fractions_of(matrix: flint.fmpq_mat) -> list[list[Fraction]]:
-    """A flint matrix as nested lists of Fractions."""
-    return [
-        [Fraction(int(matrix[i, j].p), int(matrix[i, j].q)) for j in range(matrix.ncols())]
-        for i in range(matrix.nrows())
-    ]
-
-
 def _symmetric(matrix: Any) -> flint.fmpq_mat:
     m = rational_matrix(matrix)
     if m.nrows() != m.ncols():
@@ -67,21 +59,26 @@ def _symmetric(matrix: Any) -> flint.fmpq_mat:
 
 
 def is_psd(matrix: Any) -> bool:
-    """Whether a symmetric rational matrix is positive semidefinite, exactly, singular matrices included.
+    """Whether a symmetric rational matrix is positive semidefinite, exactly, singular matrices included."""
+    return semidefinite_rank(_symmetric(matrix).numer_denom()[0]) is not None
 
-    The signs of the characteristic polynomial alternate (weakly) if and only if no eigenvalue is negative. It is
-    computed modulo primes in C, so that order 100 takes about a second.
+
+def semidefinite_rank(m: flint.fmpz_mat) -> int | None:
+    """The rank of a symmetric integer matrix that is positive semidefinite, None if it is not; exact.
+
+    The signs of the characteristic polynomial alternate (weakly) if and only if no eigenvalue is negative, and its
+    lowest power is the multiplicity of the eigenvalue 0. It is computed modulo primes in C: order 100 takes a second.
     """
-    m = _symmetric(matrix)
-    n = m.nrows()
+    n = int(m.nrows())
     for i in range(n):  # cheap refusals first
         if m[i, i] < 0 or (m[i, i] == 0 and any(m[i, j] != 0 for j in range(n))):
-            return False
+            return None
     if n == 0:
-        return True
-    numerators, _ = m.numer_denom()
-    coefficients = numerators.charpoly().coeffs()
-    return all((c if (n - k) % 2 == 0 else -c) >= 0 for k, c in enumerate(coefficients))
+        return 0
+    coefficients = m.charpoly().coeffs()
+    if any((c if (n - k) % 2 == 0 else -c) < 0 for k, c in enumerate(coefficients)):
+        return None
+    return n - next(k for k, c in enumerate(coefficients) if c != 0)
 
 
 @dataclass(frozen=True)

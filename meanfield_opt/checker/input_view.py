@@ -31,6 +31,7 @@ from .cones import (
     generator_error,
 )
 from .document import decode_float
+from .slopes import float_slopes
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -61,20 +62,9 @@ def exponent(array: Array) -> int:
     return int(math.frexp(float(np.abs(array).max(initial=0.0)))[1])
 
 
-def slopes(problem: TwoLayerProblem) -> tuple[float, float] | None:
-    """(s-, s+) if phi(t) = s- t for t <= 0 and s+ t for t >= 0 with slopes that are floats, else None."""
-    pieces = problem.activation.pieces
-    if pieces is None or len(pieces) > 2 or any(piece.intercept != 0 for piece in pieces):
-        return None
-    if len(pieces) == 2 and pieces[0].right != 0:
-        return None
-    low, high = float(pieces[0].slope), float(pieces[-1].slope)
-    return (low, high) if low == pieces[0].slope and high == pieces[-1].slope else None
-
-
 def input_form(problem: TwoLayerProblem, dual: Array) -> InputForm | None:
     """The normal form, or None where the input view does not apply."""
-    pair = slopes(problem)
+    pair = float_slopes(problem)
     if pair is None or not isinstance(problem.geometry, FactorGeometry):
         return None
     low, high = pair

@@ -33,21 +33,9 @@ from .ball import Ball
 from .bounds import tau_bounds
 from .codec import decode_array, decode_float, expect_keys
 from .definite import proved_psd
+from .slopes import left_slope
 
 Array = NDArray[np.float64]
-
-
-def left_slope(problem: TwoLayerProblem) -> float | None:
-    """s for phi(t) = t (t >= 0), s t (t <= 0), exactly a float; None for any other activation."""
-    pieces = problem.activation.pieces
-    if pieces is None or any(p.intercept != 0 for p in pieces) or pieces[-1].slope != 1:
-        return None
-    if len(pieces) == 1:
-        return 1.0
-    if len(pieces) != 2 or pieces[0].right != 0:
-        return None
-    slope = float(pieces[0].slope)
-    return slope if slope == pieces[0].slope else None
 
 
 def kernel_ball(problem: TwoLayerProblem) -> Ball:

@@ -38,7 +38,8 @@ from .cones import (
     generator_error,
 )
 from .document import decode_float
-from .input_view import exponent, slopes
+from .input_view import exponent
+from .slopes import float_slopes
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -65,7 +66,7 @@ class OutputForm:
 
 def output_form(problem: TwoLayerProblem, dual: Array) -> OutputForm | None:
     """The normal form, or None where the output view does not apply."""
-    pair, space = slopes(problem), problem.geometry
+    pair, space = float_slopes(problem), problem.geometry
     if pair is None or not isinstance(space, DiagonalPlusLowRank):
         return None
     low, high = pair

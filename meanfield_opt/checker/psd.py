@@ -1,4 +1,4 @@
-"""Exact linear algebra on symmetric integer matrices: semidefiniteness by fraction-free elimination or by rank."""
+"""Semidefiniteness of symmetric integer matrices: floating point with a proved error bound first, then exactly."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import flint
 import numpy as np
 from numpy.typing import NDArray
 
-from ..rounding import UNIT, gamma
+from .definite import proved_psd
+from .exact import semidefinite_rank
 
 Rows = Sequence[Sequence[int]]
 
-ELIMINATION_LIMIT = 48  # up to this order plain elimination is quicker than rank + floating-point Cholesky
-LONG_ENTRIES = 400  # bits: and for shorter entries than these
+FLOATS_FROM = 13  # from this order on the floating-point proof of definiteness is quicker than the exact one
+LONG_ENTRIES = 400  # bits: from these on an exact rank is far quicker than a characteristic polynomial
 
 
 def quadratic_value(matrix: Rows, x: Sequence[Fraction]) -> Fraction:
@@ -30,102 +31,23 @@ def quadratic_value(matrix: Rows, x: Sequence[Fraction]) -> Fraction:
 def psd_rank(matrix: Rows) -> int | None:
     """The rank if M is positive semidefinite, None if it is not (exact for every size of entry)."""
     n = len(matrix)
-    if n > 12 and definite_float(matrix, range(n)):
-        return n
-    if n > ELIMINATION_LIMIT or (n > 12 and max(matrix[i][i].bit_length() for i in range(n)) > LONG_ENTRIES):
-        rank = _rank_large(matrix)
-        if rank is not None:
-            return rank
-    return _eliminate(matrix)
+    if n >= FLOATS_FROM:
+        if definite_float(matrix):
+            return n
+        if max(row[i].bit_length() for i, row in enumerate(matrix)) > LONG_ENTRIES:
+            rank = _rank_by_pivots(matrix)
+            if rank is not None:
+                return rank
+    return semidefinite_rank(flint.fmpz_mat([list(row) for row in matrix]) if n else flint.fmpz_mat(0, 0))
 
 
-def _eliminate(matrix: Rows) -> int | None:
-    """Symmetric Bareiss elimination with diagonal pivoting: every entry stays a minor of M."""
-    work = [list(row) for row in matrix]
-    alive = list(range(len(work)))
-    last, rank = 1, 0
-    while alive:
-        pivot = None
-        for i in alive:
-            if work[i][i] < 0:
-                return None
-            if work[i][i] > 0 and (pivot is None or work[i][i] < work[pivot][pivot]):
-                pivot = i
-        if pivot is None:
-            return rank if all(work[i][j] == 0 for i in alive for j in alive) else None
-        alive.remove(pivot)
-        p, row = work[pivot][pivot], work[pivot]
-        for a, i in enumerate(alive):
-            if work[i][i] == 0 and row[i] != 0:
-                return None
-            mine, factor = work[i], work[i][pivot]
-            for j in alive[a:]:
-                mine[j] = (mine[j] * p - factor * row[j]) // last
-                work[j][i] = mine[j]
-        last, rank = p, rank + 1
-    return rank
-
-
-def _rank_large(matrix: Rows) -> int | None:
-    """Exact rank of a semidefinite M, by one of two proofs; None if none applies (which says nothing)."""
-    n = len(matrix)
-    rank = _few_eigenvalues(matrix)
-    if rank is not None:
-        return rank
-    pivots = _pivots(scaled_floats(matrix))
-    if not pivots or len(pivots) == n or not definite_float(matrix, pivots):
+def _rank_by_pivots(matrix: Rows) -> int | None:
+    """The rank r if r rows are found whose block is definite and no rank beyond theirs is left; None says nothing."""
+    chosen = _pivots(scaled_floats(matrix))
+    if not chosen or len(chosen) == len(matrix) or not definite_float([[matrix[i][j] for j in chosen] for i in chosen]):
         return None
     # rank r (exact) and r positive eigenvalues: no others
-    return len(pivots) if int(flint.fmpz_mat([list(row) for row in matrix]).rank()) == len(pivots) else None
-
-
-def _few_eigenvalues(matrix: Rows) -> int | None:
-    """prod_k (M - z_k I) = 0 exactly for a few integers z_k >= 0: the spectrum lies in {z_k} (M is symmetric)."""
-    n = len(matrix)
-    divisor = math.gcd(*(v for row in matrix for v in row)) or 1
-    small = [[v // divisor for v in row] for row in matrix]
-    if max(abs(v) for row in small for v in row) > 1 << 40:
-        return None
-    spectrum = np.linalg.eigvalsh(np.array(small, dtype=float))
-    values = sorted({round(float(v)) for v in spectrum})
-    if len(values) > 12 or values[0] < 0 or np.abs(spectrum - np.round(spectrum)).max() > 1e-3:
-        return None
-    base = flint.fmpz_mat(small)
-    product = None
-    for value in values:
-        shifted = base - flint.fmpz_mat([[value * (i == j) for j in range(n)] for i in range(n)])
-        product = shifted if product is None else product * shifted
-    if product is None or not product.is_zero():
-        return None
-    # full rank is exact (0 is none of the values); a smaller multiplicity is read off the floating-point spectrum
-    return n if values[0] > 0 else min(n - 1, n - int(np.count_nonzero(np.abs(spectrum) < 0.5)))
-
-
-def scaled_floats(matrix: Rows) -> NDArray[np.float64]:
-    """D M D in floating point with D = diag(m_ii^-1/2) (a power of two where m_ii <= 0); integers of any size."""
-    block = _binary_scaled(matrix, range(len(matrix)))
-    root = np.sqrt(np.where(block.diagonal() > 0, block.diagonal(), 1.0))
-    return np.asarray(block / root[:, None] / root[None, :])
-
-
-def _binary_scaled(matrix: Rows, index: Sequence[int]) -> NDArray[np.float64]:
-    """The block scaled by powers of two to a diagonal in [1, 4), every entry rounded once (inf where it overflows)."""
-    size = [matrix[i][i] if matrix[i][i] > 0 else max(map(abs, matrix[i]), default=1) or 1 for i in index]
-    half = [(v.bit_length() - 1) // 2 for v in size]
-    if max((v.bit_length() for i in index for v in matrix[i]), default=0) < 1000:
-        block, cut = np.array([[float(matrix[i][j]) for j in index] for i in index]), 0
-    else:
-        cut = max(v.bit_length() for i in index for v in matrix[i])
-        block = np.array([[_mantissa(matrix[i][j]) for j in index] for i in index])
-    shift = -np.add.outer(np.array(half, dtype=np.int64), np.array(half, dtype=np.int64))
-    if cut:
-        shift += np.array([[max(0, matrix[i][j].bit_length() - 1000) for j in index] for i in index])
-    with np.errstate(over="ignore", under="ignore"):
-        return np.asarray(np.ldexp(block, np.clip(shift, -4000, 4000).astype(np.int32)))
-
-
-def _mantissa(value: int) -> float:
-    return float(value >> max(0, value.bit_length() - 1000))
+    return len(chosen) if int(flint.fmpz_mat([list(row) for row in matrix]).rank()) == len(chosen) else None
 
 
 def _pivots(a: NDArray[np.float64]) -> list[int]:
@@ -144,24 +66,38 @@ def _pivots(a: NDArray[np.float64]) -> list[int]:
     return chosen
 
 
-def definite_float(matrix: Rows, index: Sequence[int]) -> bool:
-    """True only if the principal block is proved positive definite, by floating-point Cholesky with Rump's bound.
+def scaled_floats(matrix: Rows) -> NDArray[np.float64]:
+    """D M D in floating point with D = diag(m_ii^-1/2) (a power of two where m_ii <= 0); integers of any size."""
+    block = _binary_scaled(matrix)
+    root = np.sqrt(np.where(block.diagonal() > 0, block.diagonal(), 1.0))
+    return np.asarray(block / root[:, None] / root[None, :])
 
-    The block is scaled by powers of two to a diagonal in [1, 4) and its entries are rounded once; both the rounding
-    and the factorisation error are subtracted from the diagonal beforehand (Rump, Acta Numerica 2010, section 10.8).
+
+def definite_float(matrix: Rows) -> bool:
+    """True only if M is proved positive definite in floating point.
+
+    M is scaled by powers of two to a diagonal in [1, 4) and its entries are rounded once; a small multiple of the
+    identity is taken off, and what is left is proved semidefinite with the rounding as radius.
     """
-    n = len(index)
-    if any(matrix[i][i] <= 0 for i in index):
+    if any(row[i] <= 0 for i, row in enumerate(matrix)):
         return False
-    block = _binary_scaled(matrix, index)
-    size = float(np.abs(block).max())
-    if not np.isfinite(size) or size > 1e6:
+    block = _binary_scaled(matrix)
+    if not np.abs(block).max() < 1e6:
         return False
-    trace = float(np.trace(block))
-    # entries carry a relative error 2^-52 or an underflow far below; the factorisation at most gamma_{n+1}/(1-..) trace
-    shift_by = 4.0 * (n * size * UNIT * 4.0 + 2.0 * gamma(n + 2) * trace) + 1e-290
-    try:
-        factor = np.linalg.cholesky(block - shift_by * np.eye(n))
-    except np.linalg.LinAlgError:
-        return False
-    return bool(np.isfinite(factor).all())
+    radius = 2.0**-51 * np.abs(block) + 2.0**-1000
+    block[np.diag_indices(len(block))] -= 2.0**-48
+    return proved_psd(block, radius)
+
+
+def _binary_scaled(matrix: Rows) -> NDArray[np.float64]:
+    """M scaled by powers of two to a diagonal in [1, 4), every entry rounded once (inf where it overflows)."""
+    size = [row[i] if row[i] > 0 else max(map(abs, row), default=1) or 1 for i, row in enumerate(matrix)]
+    half = np.array([(v.bit_length() - 1) // 2 for v in size], dtype=np.int64)
+    shift = -np.add.outer(half, half)
+    if max((v.bit_length() for row in matrix for v in row), default=0) < 1000:
+        block = np.array([[float(v) for v in row] for row in matrix])
+    else:
+        block = np.array([[float(v >> max(0, v.bit_length() - 1000)) for v in row] for row in matrix])
+        shift += np.array([[max(0, v.bit_length() - 1000) for v in row] for row in matrix])
+    with np.errstate(over="ignore", under="ignore"):
+        return np.asarray(np.ldexp(block, np.clip(shift, -4000, 4000).astype(np.int32)))

@@ -24,7 +24,7 @@ from ..problem import TwoLayerProblem
 from ..rounding import down, matmul_bounds, sum_upper, up
 from .definite import proved_psd
 from .document import decode_array
-from .lift import left_slope
+from .slopes import left_slope
 
 Array = NDArray[np.float64]
 

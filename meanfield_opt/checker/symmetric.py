@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..activation import Activation
 from ..errors import CertificateError
 from ..problem import TwoLayerProblem
 from .hypercube import Hypercube, hypercube_of, scales_of
+from .slopes import two_slopes
 
 Array = NDArray[np.float64]
 
@@ -43,18 +43,6 @@ def decode_fraction(text: Any, what: str) -> Fraction:
         return Fraction(text)
     except ZeroDivisionError as error:
         raise CertificateError(f"{what} has denominator zero.") from error
-
-
-def two_slopes(activation: Activation) -> tuple[Fraction, Fraction] | None:
-    """(left, right) slopes of phi(t) = left t for t <= 0, right t for t >= 0; None for any other activation."""
-    pieces = activation.pieces
-    if pieces is None or any(piece.intercept != 0 for piece in pieces):
-        return None
-    if len(pieces) == 1:
-        return pieces[0].slope, pieces[0].slope
-    if len(pieces) != 2 or pieces[0].right != 0:
-        return None
-    return pieces[0].slope, pieces[1].slope
 
 
 def psd2(x: Fraction, y: Fraction, z: Fraction) -> bool:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from ...checker.cones import encode_tree
 from ...checker.document import encode_float
-from ...checker.input_view import InputForm, input_form, input_sigma, slopes
+from ...checker.input_view import InputForm, input_form, input_sigma
 from ...checker.norm import norm_sigma
+from ...checker.slopes import float_slopes
 from ...geometry import FactorGeometry
 from ..engine import Limits, Outcome, ProofEngine, Question, SupremumProof
 from .driver import CHUNK_NODES, ITEM_NODES, Refined, View, search
@@ -112,7 +113,7 @@ class InputViewEngine(ProofEngine):
             return "the input view proves the ratio of free mass; under a width use the interval engine."
         if not isinstance(problem.geometry, FactorGeometry):
             return "the input view needs K_X = A A^T with few columns; this geometry has no such factor."
-        if slopes(problem) is None:
+        if float_slopes(problem) is None:
             return (
                 f"the input view needs an activation with one kink, at 0; {problem.activation.name} is not of the kind."
             )

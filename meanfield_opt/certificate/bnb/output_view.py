@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from ...checker.cones import encode_tree
 from ...checker.document import encode_float
-from ...checker.input_view import slopes
 from ...checker.norm import norm_sigma
 from ...checker.output_view import OutputForm, output_form, output_sigma
+from ...checker.slopes import float_slopes
 from ...geometry import DiagonalPlusLowRank
 from ..engine import Limits, Outcome, ProofEngine, Question, SupremumProof
 from .driver import CHUNK_NODES, ITEM_NODES, Refined, View, search
@@ -116,7 +116,7 @@ class OutputViewEngine(ProofEngine):
             return "the output view proves the ratio of free mass; under a width use the interval engine."
         if not isinstance(problem.geometry, DiagonalPlusLowRank):
             return "the output view needs K_X = diagonal + low rank."
-        if slopes(problem) is None:
+        if float_slopes(problem) is None:
             return f"the output view needs an activation with one kink, at 0; {problem.activation.name} is not of the kind."
         n = problem.n_outputs + problem.geometry.weight.size
         if n > MOST_DIMENSIONS:
