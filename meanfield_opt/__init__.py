@@ -11,6 +11,7 @@ from .errors import CertificateError, InputError, MeanFieldError, RefusalError, 
 from .geometry import DenseGeometry, DiagonalPlusLowRank, FactorGeometry, Geometry
 from .integer_width import IntegerWidth, integer_width
 from .loss import Loss
+from .losses.user import loss_from
 from .measure import Measure
 from .path import path
 from .pattern import Pattern, patterns
@@ -61,6 +62,7 @@ __all__ = [
     "from_torch",
     "integer_width",
     "loss",
+    "loss_from",
     "metrics",
     "path",
     "patterns",

@@ -26,6 +26,8 @@ class Loss(ABC):
     name: str
     #: L is a sum over the entries (k, p) of one function of (F_kp, Y_kp): a promise that reductions rest on
     entrywise: bool = False
+    #: whether value_upper and dual_lower are proved; without that nothing is ever "proved"
+    rigorous: bool = True
 
     @abstractmethod
     def value(self, outputs: Array, targets: Array) -> float:

@@ -112,7 +112,7 @@ def certify(
     started = time.monotonic()
     check_activation(problem.activation)
     measure, dual = witnesses(problem, candidate)
-    if not problem.activation.rigorous:
+    if not (problem.activation.rigorous and problem.loss.rigorous):
         return _unproved(problem, measure, dual)
     measure, upper = energy_upper(problem, measure)
     limits = Limits(time_limit, target, workers, progress, checkpoint)
@@ -177,8 +177,11 @@ def _under_width(problem: TwoLayerProblem, found: Certificate) -> Certificate:
 
 
 def _unproved(problem: TwoLayerProblem, measure: Measure, dual: Array) -> Certificate:
-    """What holds for an activation without rigorous ranges: the trivial lower bound. The energy is floating point."""
+    """What holds without rigorous ranges of the activation: the trivial lower bound; without those of the loss: nothing.
+    The energy is floating point."""
     why = f"no proof: {problem.activation.name} has no rigorous range (give a formula or exact pieces)"
+    if not problem.loss.rigorous:
+        why = f"no proof: {problem.loss.name} has no rigorous bounds (numpy functions prove nothing about a conjugate)"
     trivial = lower_from_proof(problem, np.zeros_like(problem.targets), 0.0, 0.0)
     return Certificate(problem, measure, dual, trivial, problem.energy(measure), "open", why, None, 0.0)
 

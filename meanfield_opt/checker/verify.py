@@ -127,6 +127,8 @@ def _check(body: dict[str, Any], given: MeanFieldProblem | None) -> VerifiedBoun
         raise CertificateError(
             f"activation {problem.activation.name!r} has no rigorous range: nothing can be verified."
         )
+    if not problem.loss.rigorous:
+        raise CertificateError(f"loss {problem.loss.name!r} has no rigorous bounds: nothing can be verified.")
     check_activation(problem.activation)
     claims, proof, refutation = body["claims"], body["proof"], body["refutation"]
     expect_keys(claims, {"lower", "upper", "verdict"}, "the claims")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -93,7 +94,8 @@ class Weighted(SummedLoss, Proximal, ConicTerms):
         return self.inner.settle(dual, targets)
 
     def scale_limit(self, dual: Array, targets: Array) -> float:
-        return float(down(self.inner.scale_limit(dual / self.weights(targets), targets) * (1.0 - 2.0**-50)))
+        limit = self.inner.scale_limit(dual / self.weights(targets), targets)
+        return limit if limit == math.inf else float(down(limit * (1.0 - 2.0**-50)))
 
     def curvature(self) -> float:
         top = max(self.sample_weights or (1.0,)) * max(self.output_weights or (1.0,))

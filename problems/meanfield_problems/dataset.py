@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from meanfield_opt.activation import Activation
 from meanfield_opt.errors import InputError
 from meanfield_opt.geometry import FactorGeometry, features_with_bias
 from meanfield_opt.loss import Loss
+from meanfield_opt.losses.output_bias import OutputBias
 from meanfield_opt.plugins import activation as find_activation
 from meanfield_opt.plugins import loss as find_loss
 from meanfield_opt.problem import TwoLayerProblem, check_penalty_product
-from meanfield_opt.validate import positive, real_array
+from meanfield_opt.validate import nonnegative, positive, real_array
 
 
 def dataset(
@@ -24,12 +25,15 @@ def dataset(
     lambda1: float = 0.01,
     lambda2: float = 0.01,
     bias: bool = True,
+    bias_penalty: float | None = None,
+    output_bias: float | None = None,
     width: float | None = None,
     name: str = "dataset",
 ) -> TwoLayerProblem:
     """The training problem on samples X (P, d_X) in rows, as in scikit-learn, and targets Y (P, d_Y) or (P,).
 
-    bias adds a regularised bias to the hidden layer. Raises InputError for bad shapes, NaN, constant labels, ...
+    bias adds a regularised bias to the hidden layer, of penalty lambda1 or ``bias_penalty`` > 0. output_bias: None for
+    none, else its penalty (0: free). Raises InputError for bad shapes, NaN, constant labels, ...
     """
     x = real_array(X, "X", ndim=(1, 2))
     x = x[:, None] if x.ndim == 1 else x
@@ -45,7 +49,9 @@ def dataset(
     positive(lambda1, "lambda1")
     positive(lambda2, "lambda2")
     check_penalty_product(lambda1, lambda2)
-    features = features_with_bias(x, bias=bias)
+    features = with_penalised_bias(x, bias, lambda1, bias_penalty)
+    if output_bias is not None:
+        loss = OutputBias(find_loss(loss), nonnegative(output_bias, "output_bias"))
     if not features.any():
         raise InputError("all inputs are zero and there is no bias; no network can respond to them.")
     return TwoLayerProblem(
@@ -58,3 +64,23 @@ def dataset(
         width,
         name,
     )
+
+
+def with_penalised_bias(
+    x: NDArray[np.float64], bias: bool, lambda1: float, penalty: float | None
+) -> NDArray[np.float64]:
+    """X with the column that stands for the hidden bias: c 1 makes its penalty lambda1 / c^2, exactly, for the float c
+    = sqrt(lambda1 / penalty)."""
+    if penalty is None:
+        return features_with_bias(x, bias=bias)
+    if not bias:
+        raise InputError("bias_penalty was given, but bias=False: there is no hidden bias to penalise.")
+    if penalty == 0:
+        raise InputError(
+            "an unpenalised hidden bias is not offered: a neuron of vanishing input weights then gives a constant for "
+            "nothing, so that the infimum is not attained; use output_bias=0.0, or a small bias_penalty."
+        )
+    column = (lambda1 / positive(penalty, "bias_penalty")) ** 0.5
+    if not 1e-100 < column < 1e100:
+        raise InputError(f"bias_penalty = {penalty:g} is too far from lambda1 = {lambda1:g}.")
+    return np.hstack([x, np.full((x.shape[0], 1), column)])

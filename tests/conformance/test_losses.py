@@ -31,12 +31,22 @@ ALL = [mfo.loss(name) for name in LOSSES.names() if LOSSES.builtin(name)] + [
     mfo.loss("weighted", base="hinge", output_weights=(3.0, 0.1)),
     mfo.loss("weighted", base="softmax", sample_weights=W3),
     mfo.loss("weighted", base={"name": "huber", "parameters": {"delta": 0.5}}, sample_weights=W3),
+    mfo.loss("residual", above=0.2, below=0.8),
+    mfo.loss("residual", above=0.5, below=3.0, quadratic=True),
+    mfo.loss("residual", above=None, below=0.0, quadratic=True),
+    mfo.loss("residual", above=1.5, below=0.25, quadratic=True, margin=True),
+    mfo.loss("residual", above=1.0, below=0.0, margin=True),
+    mfo.loss("weighted", base=mfo.loss("residual", above=0.3, below=0.7), sample_weights=W3),
+    mfo.loss("output_bias", base=mfo.loss("residual", above=0.2, below=0.8), penalty=0.1),
     mfo.loss("output_bias", base="squared", penalty=0.3),
     mfo.loss("output_bias", base="logistic", penalty=0.0),
     mfo.loss("output_bias", base="hinge", penalty=0.05),
     mfo.loss("output_bias", base="softmax", penalty=0.2),
     mfo.loss("output_bias", base=mfo.loss("weighted", base="squared_hinge", sample_weights=W3), penalty=0.1),
 ]
+
+
+SIGNED = ("softmax", "hinge", "squared_hinge", "logistic")
 
 
 def identity(ell: mfo.Loss) -> str:
@@ -50,9 +60,9 @@ each = pytest.mark.parametrize("ell", ALL, ids=IDS)
 
 def targets_of(ell: mfo.Loss) -> Array:
     signs = np.array([[1.0, -1.0, 1.0, 1.0, -1.0], [-1.0, 1.0, -1.0, -1.0, 1.0]])
-    return (
-        signs if "softmax" in identity(ell) or "hinge" in identity(ell) or "logistic" in identity(ell) else signs * 0.7
-    )
+    while hasattr(ell, "base"):
+        ell = ell.base
+    return signs if ell.name in SIGNED or getattr(ell, "margin", False) else signs * 0.7
 
 
 arrays = st.lists(st.floats(-6, 6), min_size=10, max_size=10).map(lambda x: np.array(x).reshape(2, 5))
@@ -76,6 +86,13 @@ def exact_term(ell: mfo.Loss, f: list[Any], y: list[float], k: int) -> Any:
         return slack if slack > 0 else zero
     if ell.name == "squared_hinge":
         return slack * slack if slack > 0 else zero
+    if ell.name == "residual":
+        above, below = ell.prices  # type: ignore[attr-defined]
+        m = slack if ell.parameters["margin"] else f[k] - t
+        size, price = (m, above) if m > 0 else (-m, below)
+        if not ell.parameters["quadratic"]:
+            return arb(price) * size
+        return size * size if price == math.inf or size <= arb(price) / 2 else arb(price) * size - arb(price) ** 2 / 4
     r = abs(f[k] - t)
     if ell.name == "huber":
         d = arb(ell.parameters["delta"])
