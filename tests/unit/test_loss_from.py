@@ -92,7 +92,7 @@ def test_numpy_functions_are_solved_with_and_never_proved(tmp_path: Path) -> Non
         mfo.solve(problem, "cvxpy")
     with pytest.raises(mfo.RefusalError, match="residual form"):
         mfo.solve(problem, "clarabel")
-    with pytest.raises(mfo.CertificateError, match="finite|numpy"):
+    with pytest.raises(mfo.CertificateError, match=r"finite|numpy"):
         save_and_verify(certificate, problem, tmp_path / "c.json")
 
 
