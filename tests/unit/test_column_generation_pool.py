@@ -8,6 +8,7 @@ import pytest
 import meanfield_opt as mfo
 from meanfield_backends.colgen import loop
 from meanfield_backends.colgen.carrier import choose_carrier
+from meanfield_backends.colgen.dictionary import solve_dictionary
 from meanfield_backends.colgen.masses import interior_point
 from meanfield_backends.colgen.reduce import caratheodory
 from meanfield_backends.colgen.search import Found, levels
@@ -84,3 +85,42 @@ def test_an_older_dual_point_is_judged_by_what_is_found_later() -> None:
     found = Found(x, levels(problem, state.dual, problem.features(carrier.patterns(x)), carrier.cost(x)), x[:0])
     loop._estimate(problem, carrier, state, found, True, True)
     assert state.lower < hopeful
+
+
+@pytest.mark.parametrize(("seed", "penalty"), [(0, 0.01), (1, 0.3), (2, 3.0)])
+def test_the_master_on_many_fixed_atoms_closes_its_gap_over_all_of_them(seed: int, penalty: float) -> None:
+    rng = np.random.default_rng(seed)
+    targets = rng.choice([-1.0, 1.0], (3, 20))
+    features = np.maximum(rng.standard_normal((3000, 20)), 0.0)
+    features[10], features[11:14] = features[9], 0.0
+    cost = 10.0 ** rng.uniform(-3, 3, 3000)
+    fit = solve_dictionary(features, targets, cost, penalty, 0.5 * penalty, 1e-9)
+    assert 0 <= fit.gap <= 1e-9
+    # every figure again from the answer alone
+    limit = 2.0 * np.sqrt(0.5) * penalty * np.sqrt(cost)
+    assert (np.linalg.norm(fit.dual @ features.T, axis=0) <= limit * (1 + 1e-12)).all()
+    lower = float(np.vdot(fit.dual, targets) - 0.25 * np.vdot(fit.dual, fit.dual))
+    norms = np.linalg.norm(fit.readouts, axis=0)
+    energy = float(np.sum((targets - fit.readouts @ features) ** 2) + limit @ norms)
+    assert lower == pytest.approx(fit.lower, rel=1e-12)
+    assert energy - lower <= 1e-8 * energy
+    np.testing.assert_allclose(
+        fit.masses, np.sqrt(0.5 / cost) * norms, rtol=1e-6, atol=1e-9 * fit.masses.max(initial=0)
+    )
+
+
+def test_the_master_on_fixed_atoms_at_its_limits() -> None:
+    targets = np.array([[1.0, -1.0]])
+    features = np.array([[1.0, 0.0], [0.0, 1.0]])
+    zero = solve_dictionary(features, targets, np.ones(2), 10.0, 10.0)
+    assert zero.energy == 2.0
+    assert not zero.readouts.any()
+    one = solve_dictionary(features[:1], targets, np.ones(1), 0.25, 0.25)
+    assert one.readouts[0, 0] == pytest.approx(0.75, rel=1e-6)  # min (1 - v)^2 + v / 2
+    for bad in (0.0, -1.0, np.inf, np.nan):
+        with pytest.raises(mfo.InputError, match="positive and finite"):
+            solve_dictionary(features, targets, np.array([1.0, bad]), 1.0, 1.0)
+    with pytest.raises(mfo.errors.SolveError, match="relative gap"):
+        solve_dictionary(
+            np.maximum(np.random.default_rng(0).standard_normal((50, 2)), 0), targets, np.ones(50), 0.01, 0.01, most=1
+        )

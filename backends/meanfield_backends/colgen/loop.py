@@ -98,8 +98,9 @@ def _rounds(
         before = state.energy
         if not (pooled and _pooled(problem, carrier, state, found, here, options, rng, watch)):
             new = improve.violators(problem, carrier, settings, state, found)
-            images = Particles(found.images, state.particles.readouts, state.particles.masses)
-            optimise_masses(problem, carrier, state, images, 1e-10)
+            if not pooled:  # a pool searches from its columns, not from the present atoms
+                images = Particles(found.images, state.particles.readouts, state.particles.masses)
+                optimise_masses(problem, carrier, state, images, 1e-10)
             accuracy = min(1e-10, 1e-2 * options.tolerance)
             improve.improve(problem, carrier, settings, state, new, here, watch, accuracy, rng)
         stalled = stalled + 1 if state.energy >= before - 1e-13 * abs(before) else 0

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from meanfield_opt.geometry import DiagonalPlusLowRank
+from meanfield_opt.geometry import DiagonalPlusLowRank, Geometry
 from meanfield_opt.problem import TwoLayerProblem
 
 from .carrier import Carrier
@@ -153,6 +153,17 @@ def _output_view(
     return h
 
 
+def evened(space: Geometry, theta: Array) -> Array:
+    """Weights whose patterns vary as much in every direction of the inputs as ``theta`` (N, r) does.
+
+    On inputs of very different scales weights drawn alike give patterns that follow the largest alone.
+    """
+    gram = space.pullback(space.preactivation(np.eye(space.n_parameters)))
+    w, u = np.linalg.eigh(0.5 * (gram + gram.T))
+    root = np.sqrt(np.maximum(w, 1e-20 * w[-1]))
+    return np.asarray((theta * (root[-1] / root)) @ u.T)
+
+
 def _input_view(
     problem: TwoLayerProblem,
     carrier: Carrier,
@@ -167,7 +178,9 @@ def _input_view(
     space = carrier.geometry
     homogeneous = problem.activation.degree == 1.0
     directions = _directions(dual, rng, starts // 2)
-    theta = np.vstack([space.pullback(directions @ dual), rng.standard_normal((starts // 2 + 8, space.n_parameters))])
+    random = rng.standard_normal((starts // 2 + 8, space.n_parameters))
+    random[::2] = evened(space, random[::2])
+    theta = np.vstack([space.pullback(directions @ dual), random])
     h = space.preactivation(theta)
     size = _scales(problem, theta.shape[0], rng) / np.maximum(np.sqrt(np.mean(h**2, axis=1)), 1e-300)
     theta = np.vstack([theta * size[:, None], _perturbed(known, rng, starts), known])
