@@ -46,6 +46,30 @@ def layers_of(problem: Any, weights: list[Any]) -> list[dict[str, float]]:
     return out
 
 
+def at_own_counts(problem: Any, objective: Any, run: Any, row: int) -> dict[str, Any]:
+    """How many units each label has in this network, layer by layer, and its energy above the law at those counts."""
+    counts, purity = [], 1.0
+    for rho in problem.measures(objective.weights(run.parameters[row])):
+        atoms = rho.atoms[np.linalg.norm(rho.atoms, axis=1) > 1e-3]
+        cosine = (
+            np.abs(atoms @ problem.targets.T) / np.linalg.norm(atoms, axis=1)[:, None] / problem.targets.shape[1] ** 0.5
+        )
+        counts.append(np.bincount(cosine.argmax(axis=1), minlength=problem.targets.shape[0]).tolist())
+        purity = min(purity, float(cosine.max(axis=1).min()))
+    out: dict[str, Any] = {"counts": counts, "least_cosine_to_a_label": purity}
+    if np.min(counts) > 0:
+        law = odd_law(
+            problem.activation,
+            problem.targets,
+            problem.layers,
+            objective.width,
+            problem.penalty,
+            counts=np.array(counts),
+        )
+        out["above_law_of_counts"] = float(run.energies[row] / law.energy - 1.0)
+    return out
+
+
 def study(d: int, layers: int, bias: str, activation: str, steps: int) -> dict[str, Any]:
     problem = deep_hypercube(d, layers, bias=bias, activation=activation)
     objective = DeepObjective(problem, 8 * d)
@@ -74,9 +98,11 @@ def study(d: int, layers: int, bias: str, activation: str, steps: int) -> dict[s
         body["layer_certificates"] = [asdict(c) for c in certify_layers(problem, problem.known.measures, time_limit=10)]
     else:
         law = odd_law(problem.activation, problem.targets, layers, objective.width, problem.penalty)
-        body["law"] = {"energy": law.energy, "y": law.strength, "infinite_width": linear_limit(d, layers, 0.01)}
+        body["law"] = {"energy": law.energy, "y": law.strength[:, 0].tolist()}
+        body["law"]["infinite_width"] = linear_limit(d, layers, 0.01)
         body["best_above_law"] = float(run.energies[order[0]] / law.energy - 1.0)
-        body["worst_strength_off_law"] = max(abs(b["y"] / y - 1.0) for b, y in zip(body["best"], law.strength))
+        body["worst_strength_off_law"] = max(abs(b["y"] / y[0] - 1.0) for b, y in zip(body["best"], law.strength))
+        body["seeds_at_their_own_counts"] = [at_own_counts(problem, objective, run, int(i)) for i in order]
     return body
 
 

@@ -177,11 +177,18 @@ def test_odd_law(layers: int) -> None:
         # an actual network of that energy and those kernels
         assert problem.weight_energy(problem.weights(law.measures)) == pytest.approx(law.energy, rel=1e-9)
         for rho, y in zip(law.measures, law.strength):
-            np.testing.assert_allclose(problem.kernel(rho), y * problem.targets.T @ problem.targets, atol=1e-9)
+            np.testing.assert_allclose(problem.kernel(rho), y[0] * problem.targets.T @ problem.targets, atol=1e-9)
         energies.append(law.energy)
     limit = linear_limit(2, layers, 0.01)
     assert energies == sorted(energies, reverse=True)
     assert limit < energies[-1] < limit * 1.001
+    uneven = np.full((layers, 2), 8)
+    uneven[0] = 7, 9
+    law = odd_law(problem.activation, problem.targets, layers, 16, 0.01, counts=uneven)
+    assert problem.weight_energy(problem.weights(law.measures)) == pytest.approx(law.energy, rel=1e-9)
+    assert law.energy > energies[0]
+    with pytest.raises(mfo.InputError, match="counts"):
+        odd_law(problem.activation, problem.targets, layers, 15, 0.01, counts=uneven)
     with pytest.raises(mfo.InputError, match="odd"):
         odd_law(deep_hypercube(2, 2).activation, problem.targets, layers, 16, 0.01)
     with pytest.raises(mfo.InputError, match="multiple"):
@@ -193,7 +200,7 @@ def test_odd_law_of_one_layer_is_theory() -> None:
     for width, energy, b in ((4, 0.42728960, 0.41580410), (16, 0.40296129, 0.46783132), (64, 0.39698296, 0.48246290)):
         law = odd_law(problem.activation, problem.targets, 1, width, 0.05)
         assert law.energy == pytest.approx(energy, abs=1e-8)
-        assert law.strength[0] == pytest.approx(b, abs=1e-7)
+        assert law.strength[0, 0] == pytest.approx(b, abs=1e-7)
 
 
 def test_recurrent_energy_of_states() -> None:
