@@ -42,7 +42,16 @@ def layers_of(problem: Any, weights: list[Any]) -> list[dict[str, float]]:
             ps = parallelism_score(kernel, problem.targets)
         except mfo.errors.UndefinedMetricError:
             ps = float("nan")
-        out.append({"x": fit.constant, "y": fit.strength, "residual": fit.residual, "parallelism": ps})
+        inner = kernel - kernel.mean(axis=0) - kernel.mean(axis=1)[:, None] + kernel.mean()
+        out.append(
+            {
+                "x": fit.constant,
+                "y": fit.strength,
+                "residual": fit.residual,
+                "centred_residual": span_fit(inner, problem.targets).residual,  # where the constant part is free
+                "parallelism": ps,
+            }
+        )
     return out
 
 

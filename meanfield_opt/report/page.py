@@ -131,9 +131,10 @@ def _escapes(c: Comparison) -> str:
         return "<p>No network stayed above the threshold.</p>"
     if not c.escapes:
         return f"<p>{above} networks stayed above the threshold; for none of those examined was an improving neuron found.</p>"
+    strong = c.certificate.relative_gap <= c.threshold
     head = (
         "seed",
-        "gap where it stopped",
+        "gap where it was stuck" if strong else "energy above the solution's where it was stuck",
         "its own certificate",
         "after training on",
         "after neurons added",
@@ -141,19 +142,22 @@ def _escapes(c: Comparison) -> str:
         "first ratio",
         "named by",
     )
-    rows = [
-        (
-            str(e.seed),
-            f"{e.before:.2e}",
-            e.verdict,
-            f"{e.control:.2e}",
-            f"{e.gaps[-1]:.2e}" if e.gaps else "none found",
-            str(len(e.gaps)),
-            f"{e.ratios[0]:.4f}" if e.ratios else "",
-            e.sources[0] if e.sources else "",
+    rows = []
+    for e in c.escapes:
+        scale = max(abs(c.solution.energy), 1e-300)
+        shown = (e.before, e.control, *e.gaps) if strong else tuple(v / scale - 1.0 for v in e.energies)
+        rows.append(
+            (
+                str(e.seed),
+                f"{shown[0]:.2e}",
+                e.verdict,
+                f"{shown[1]:.2e}",
+                f"{shown[-1]:.2e}" if e.gaps else "none found",
+                str(len(e.gaps)),
+                f"{e.ratios[0]:.4f}" if e.ratios else "",
+                e.sources[0] if e.sources else "",
+            )
         )
-        for e in c.escapes
-    ]
     note = (
         f"{above} networks stayed above the threshold. For those examined: the neuron whose first variation is negative "
         '(ratio above 1) was added and training went on; beside it the same further training without it. "refuted": its '

@@ -108,7 +108,7 @@ def compare(
     gaps = np.array([certified_gap(problem, w["theta"], w["readout"], lower)[1] for w in parts])
     above = [int(row) for row in np.argsort(-gaps) if gaps[row] > threshold and not run.diverged[row]]
     calm = _calmer(opt)
-    settled = settle(problem, run, above, calm, lower, threshold) if examine else {}
+    settled = settle(problem, run, above, calm, lower, solution.energy, threshold) if examine else {}
     results = [
         judge(problem, solution, proof, run, row, dynamics, threshold, settled.get(row)) for row in range(gaps.size)
     ]
@@ -176,7 +176,7 @@ def _escape(
         support=solution.measure.support(),
         options=calm,
         target=threshold,
-        control=settled.after,
+        control=settled.energies[1],
     )
 
 

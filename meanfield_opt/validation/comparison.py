@@ -147,8 +147,11 @@ class Comparison:
         ]
         standing = Counter(s.standing for s in self.seeds)
         rows.append(("standing", ", ".join(f"{count} {word}" for word, count in standing.most_common())))
+        strong = self.certificate.relative_gap <= self.threshold
         for e in self.escapes:
-            rows.append((f"seed {e.seed}: gap, after more training, after neurons added", e.words()))
+            kind, reference = ("gap", None) if strong else ("excess", self.solution.energy)
+            words = e.words(reference)
+            rows.append((f"seed {e.seed}: {kind}, after more training, after neurons added ({e.verdict})", words))
         return rows
 
     def save(self, path: str | Path) -> None:

@@ -36,7 +36,8 @@ class Escape:
 
     before: the relative gap at which the network was stuck. control: the gap after the same further training with no
     neuron added. gaps: after each round (one neuron added, then trained). ratios, sources: of each added neuron.
-    verdict: of the stopped network's own certificate ("" if none was made); "refuted" is a proof that it is not optimal.
+    energies: the energies of before, control and gaps, in that order. verdict: of the stopped network's own certificate
+    ("" if none was made); "refuted" is a proof that it is not optimal.
     """
 
     seed: int
@@ -45,12 +46,16 @@ class Escape:
     gaps: tuple[float, ...]
     ratios: tuple[float, ...]
     sources: tuple[str, ...]
+    energies: tuple[float, ...]
     verdict: str = ""
 
-    def words(self) -> str:
-        """The three gaps in short."""
-        after = f"{self.gaps[-1]:.1e} with {len(self.gaps)} added" if self.gaps else "no neuron found"
-        return f"{self.before:.1e}, {self.control:.1e}, {after}"
+    def words(self, reference: float | None = None) -> str:
+        """The three gaps in short; with a ``reference`` energy, the three energies relative to it instead."""
+        shown = (self.before, self.control, *self.gaps)
+        if reference is not None:
+            shown = tuple(v / max(abs(reference), 1e-300) - 1.0 for v in self.energies)
+        after = f"{shown[-1]:.1e} with {len(self.gaps)} added" if self.gaps else "no neuron found"
+        return f"{shown[0]:.1e}, {shown[1]:.1e}, {after}"
 
 
 def improving_neuron(
@@ -145,7 +150,7 @@ def escape(
     """Add the improving neuron, train on, repeat until the gap is at most ``target`` or ``rounds`` are done.
 
     name: certifies a network and returns (the neuron its certificate names, its verdict); asked in every round.
-    control: the gap after the same further training without a neuron, where it is known already.
+    control: the energy after the same further training without a neuron, where it is known already.
     """
     opt = options or TrainOptions(steps=1500, rate=0.03)
     opt = replace(opt, record_every=0, checkpoint=None, progress=None)
@@ -154,13 +159,12 @@ def escape(
         start = np.concatenate([t.ravel(), v.ravel()])[None]
         run = train(TwoLayerObjective(problem, t.shape[0]), [seed], opt, start=start)
         part = run.weights(0)
-        return part["theta"], part["readout"], float(gap(run.energies, lower)[0])
+        return part["theta"], part["readout"], float(run.energies[0])
 
-    energy = problem.energy(network_measure(problem, theta, readout))
-    before = float(gap(np.array([energy]), lower)[0])
+    before = problem.energy(network_measure(problem, theta, readout))
     if control is None:
         *_, control = further(theta, readout)
-    gaps: list[float] = []
+    energies = [before, control]
     ratios: list[float] = []
     sources: list[str] = []
     verdict = ""
@@ -173,9 +177,10 @@ def escape(
             break
         theta, readout = add_neuron(problem, theta, readout, found.theta)
         theta, readout, now = further(theta, readout)
-        gaps.append(now)
+        energies.append(now)
         ratios.append(found.ratio)
         sources.append(found.source)
-        if now <= target:
+        if gap(np.array([now]), lower)[0] <= target:
             break
-    return Escape(seed, before, control, tuple(gaps), tuple(ratios), tuple(sources), verdict)
+    gaps = tuple(float(g) for g in gap(np.array(energies), lower))
+    return Escape(seed, gaps[0], gaps[1], gaps[2:], tuple(ratios), tuple(sources), tuple(energies), verdict)
