@@ -67,13 +67,15 @@ class Limits:
 class Outcome:
     """An engine's answer: a proof (or None), and the worst neuron theta (r,) it met: the next column if not optimal.
 
-    complete: False when a limit stopped the engine before it reached ``Limits.target``.
+    complete: False when a limit stopped the engine before it reached ``Limits.target``. dual: the dual point that the
+    proof is for, where the engine found one that suits its relaxation better than the question's.
     """
 
     proof: SupremumProof | None
     neuron: Array | None = None
     complete: bool = True
     stats: dict[str, Any] = field(default_factory=dict)
+    dual: Array | None = None
 
 
 class ProofEngine(ABC):

@@ -83,11 +83,12 @@ class EngineSearch:
         if proof is None or not (math.isfinite(proof.bound) and proof.bound >= 0):
             return
         entry["bound"] = proof.bound
-        scale = best_rigorous_scale(self.problem, question.dual, proof.bound)
-        lower = lower_from_proof(self.problem, question.dual, scale, proof.bound)
+        dual = question.dual if outcome.dual is None else outcome.dual
+        scale = best_rigorous_scale(self.problem, dual, proof.bound)
+        lower = lower_from_proof(self.problem, dual, scale, proof.bound)
         log.info("engine %s proved a supremum of %.12g: lower bound %.12g", engine.name, proof.bound, lower)
         if math.isfinite(lower) and (self.best is None or lower > self.best.lower):
-            self.best = Bound(lower, scale, proof, question.dual)
+            self.best = Bound(lower, scale, proof, dual)
 
 
 def engines_to_try(question: Question, name: str) -> list[ProofEngine]:

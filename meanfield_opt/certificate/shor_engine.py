@@ -44,7 +44,7 @@ class ShorEngine(ProofEngine):
         return float(groups * DIRECTIONS * STEPS * (5e-10 * p * r * r + 5e-9 * r**3 + 1e-4))
 
     def tightness(self, question: Question) -> int:
-        return 2
+        return 9  # it drops the negative parts; the lift keeps them
 
     def prove(self, question: Question, limits: Limits) -> Outcome:
         problem, dual = question.problem, question.dual

@@ -57,12 +57,12 @@ def proved_psd(matrix: Array, radius: Array | None = None) -> bool:
     with np.errstate(all="ignore"):
         diagonal = np.abs(np.diagonal(scaled))
         shift = spread * (1 + 1e-8) + 2 * (n + 8) ** 1.5 * UNIT * diagonal + 2.0**-1000
-        for _ in range(2):
+        for growth in (1.0, 1.0, 4.0, 64.0):
             margin, needed = _residual(scaled, shift)
             if bool((margin >= up(needed + spread)).all()):
                 return True
             # the rounding of the factor itself eats as much of the shift as its off-diagonal error bounds show
-            shift = spread * (1 + 1e-8) + 1.2 * needed + np.maximum(shift - margin, 0.0)
+            shift = spread * (1 + 1e-8) + growth * 1.2 * (needed + np.maximum(shift - margin, 0.0))
             if not np.isfinite(shift).all():
                 return False
     return False

@@ -15,6 +15,9 @@ because a^T D b = 0 and the N-form is >= 0 on the patterns that matter. The righ
 
 Reduced form: for relu and K_X = diag + w b b^T with all entries of b of one sign, the off-diagonal entries of K_X^-1
 are <= 0, so that b = 0 costs least and t K - K (G + N) K positive semidefinite, of order P, is enough.
+
+Inputs given by a factor A (P, r) with r < P: h = A theta, c(h) <= |theta|^2 with equality for some theta, and the claim is
+the same with A in the place of K and t I in the place of t K: a matrix of order r + P.
 """
 
 from __future__ import annotations
@@ -75,11 +78,11 @@ def lift_sigma(problem: TwoLayerProblem, dual: Array, t: float, diagonal: Array 
     if diagonal is None and not reducible(problem):
         return math.inf
     with np.errstate(all="ignore"):
-        kernel = kernel_ball(problem)
+        basis, cost = _coordinates(problem)
         z = Ball.exact(dual)
         gram = z.transpose @ z
         x = gram + Ball.exact(slack[:n, :n])
-        form = kernel.times(t) - kernel @ (x @ kernel)
+        form = cost.times(t) - basis.transpose @ (x @ basis)
         if diagonal is not None:
             if diagonal.shape != (n,) or not np.isfinite(diagonal).all():
                 return math.inf
@@ -88,7 +91,7 @@ def lift_sigma(problem: TwoLayerProblem, dual: Array, t: float, diagonal: Array 
             if slope != 0.0:
                 e = e - gram.times(slope)
                 corner = corner + gram.times(slope).times(slope)
-            cross = kernel @ (x + e)
+            cross = basis.transpose @ (x + e)
             form = Ball.blocks([[form, -cross], [-cross.transpose, -(corner + (e + e.transpose))]])
         form = form.symmetric()
         if not proved_psd(form.mid, form.rad):
@@ -98,6 +101,15 @@ def lift_sigma(problem: TwoLayerProblem, dual: Array, t: float, diagonal: Array 
         return math.inf
     with np.errstate(over="ignore"):
         return float(up(np.sqrt(up(np.float64(t) / tau))))
+
+
+def _coordinates(problem: TwoLayerProblem) -> tuple[Ball, Ball]:
+    """(B, C) with h = B u and c(h) = u^T C u: B = C = K_X, or B = A and C = I where that is smaller."""
+    geometry = problem.geometry
+    if isinstance(geometry, FactorGeometry) and geometry.n_parameters < geometry.n_samples:
+        return Ball.exact(geometry.factor), Ball.exact(np.eye(geometry.n_parameters))
+    kernel = kernel_ball(problem)
+    return kernel, kernel
 
 
 def replay_lift(problem: TwoLayerProblem, dual: Array, claimed: float, artefact: dict[str, Any]) -> float:
