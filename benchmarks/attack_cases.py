@@ -94,6 +94,7 @@ def two_layer() -> list[Entry]:
         Entry("lift", cube(geometry="aligned", alignment=2.0, lambda1=0.01, lambda2=0.01), "copositive"),
         Entry("lift, dense", problem(_dense(rng, 4)), "copositive"),
         Entry("lift, reduced", problem(_low_rank(5)), "copositive"),
+        Entry("lift, low rank", problem(plane), "lift"),
         Entry("orbital", cube(geometry="aligned", alignment=0.5, lambda1=0.01, lambda2=0.01), "orbital"),
         Entry("input view", problem(line), "input_view"),
         Entry("input view, own pieces", problem(line, bent), "input_view"),

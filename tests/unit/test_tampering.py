@@ -29,7 +29,7 @@ def test_every_replay_loss_and_checker_is_attacked(tmp_path: Path, benchmark_scr
     """A law over the registries: who adds a replay, a loss or a checker adds a genuine certificate to tamper with."""
     cases = benchmark_script("attack_cases")
     entries = cases.two_layer()
-    proofs = {"symmetric": "hypercube", "orbital": "copositive", "auto": "none"}
+    proofs = {"symmetric": "hypercube", "orbital": "copositive", "lift": "copositive", "auto": "none"}
     assert {proofs.get(e.engine, e.engine) for e in entries} - {"none"} == REPLAYS.keys()
     used = set().union(*(losses_in(e.problem.loss) for e in entries))
     assert used >= {name for name in LOSSES.names() if LOSSES.builtin(name)}
