@@ -117,6 +117,7 @@ def two_layer() -> list[Entry]:
         Entry("weighted", problem(line, ell=loss("weighted", base="squared", sample_weights=weights)), "input_view"),
         Entry("output bias", problem(line, ell=loss("output_bias", base="squared")), "input_view"),
         Entry("output bias, penalised", problem(line, ell=loss("output_bias", base="hinge", penalty=0.3)), "norm"),
+        Entry("quantile", problem(line, ell=mfo.loss_from(above=0.1, below=0.9)), "input_view"),
     ]  # fmt: skip
     entries += [
         Entry(name, problem(line, ell=name), "input_view") for name in ("logistic", "hinge", "squared_hinge", "huber")

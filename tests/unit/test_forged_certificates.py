@@ -98,7 +98,7 @@ def test_a_ratio_is_no_excess(engine: str, tmp_path: Path) -> None:
     claim = forge(tmp_path / "f.json", narrow, dual, 1.0, proof)
     optimum = mfo.solve(free, backend="column_generation", tolerance=1e-4).energy
     assert claim > 1.01 * optimum, "the forgery would be harmless"
-    with pytest.raises(CertificateError, match="does not bound"):
+    with pytest.raises(CertificateError, match=r"does not (bound|reach)"):
         mfo.verify(tmp_path / "f.json", narrow)
     genuine = forge(tmp_path / "g.json", free, dual, math.nextafter(1.0 / proof.bound, 0.0) * (1 - 1e-12), proof)
     assert mfo.verify(tmp_path / "g.json", free).lower_bound == genuine
@@ -110,7 +110,7 @@ def test_an_excess_is_no_ratio(tmp_path: Path) -> None:
     assert proof is not None
     free = wide(problem, None)
     forge(tmp_path / "f.json", free, problem.targets, 0.0, proof)
-    with pytest.raises(CertificateError, match="does not bound"):
+    with pytest.raises(CertificateError, match=r"does not (bound|reach)"):
         mfo.verify(tmp_path / "f.json", free)
 
 
