@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, final
@@ -11,14 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checker.copositive import replay
-from ..checker.psd import psd_rank
+from ..checker.psd import psd_rank, scaled_floats
 from ..errors import CertificateError
-from .answer import NotCopositive, ProofTree
+from ..threads import blas_threads
+from .answer import Copositive, NotCopositive, ProofTree
 from .catalogue import horn
 from .check import check
 from .matrix import ExactMatrix, exact_matrix
 
 Array = NDArray[np.float64]
+log = logging.getLogger(__name__)
+
+HORN_FIRST = 7  # order up to which Horn matrices on five indices are tried before a factorisation
+CUT_ORDER = 10  # order up to which separators are sought in Parrilo's cone of level 1
 
 
 @final
@@ -91,11 +97,12 @@ class NoFactorization:
 FactorAnswer = Factorization | NotCompletelyPositive | NoFactorization
 
 
+@blas_threads(0)
 def cp_factorization(K: Any, *, tolerance: float = 1e-8, seed: int = 0, starts: int = 6) -> FactorAnswer:
     """B >= 0 with K = B B^T: an exact proof for K inside the cone, a rigorous residual (<= tolerance max K) on its boundary.
 
     Failure says whether K is proved not completely positive (a copositive separator: a negative entry, a negative
-    direction, or a scaled Horn matrix on five indices) or merely not factorised.
+    direction, a scaled Horn matrix on five indices, or for orders 5-10 a matrix of Parrilo's cone) or merely not factorised.
     """
     a = exact_matrix(K)
     refuted = _refute(a)
@@ -106,11 +113,16 @@ def cp_factorization(K: Any, *, tolerance: float = 1e-8, seed: int = 0, starts: 
         return Factorization(a, *dominant, Fraction(0))
     size = float(max(max(row) for row in a.rational))
     k = np.array([[float(v) for v in row] for row in a.rational]) / size
+    n = a.order
+    d = np.sqrt(np.maximum(k.diagonal(), 1e-300))
+    least = float(np.linalg.eigvalsh(k / np.outer(d, d))[0])
     rng = np.random.default_rng(seed)
     best = np.inf
     fallback: Array | None = None
     for attempt in range(starts):
         for margin in (1e-2, 1e-4, 0.0):
+            if margin > 0 and least < margin * 0.5:  # the shifted matrix is not semidefinite, or hardly
+                continue
             b = _local(k - margin * _core(k), rng, attempt)
             error = float(np.abs(b @ b.T - (k - margin * _core(k))).max())
             if margin > 0 and error < margin * 0.05 / len(k):
@@ -119,8 +131,12 @@ def cp_factorization(K: Any, *, tolerance: float = 1e-8, seed: int = 0, starts: 
                     return exact
             if margin == 0 and error < best:
                 best, fallback = error, b
-        if best < 1e-12:
+        if best < min(1e-12, 0.1 * tolerance) or (attempt > 0 and best < 0.1 * tolerance):
             break
+        if attempt == 0 and best > 0.1 * tolerance:
+            refuted = _level_one_cut(a) or (_horn_cut(a) if n > HORN_FIRST else None)
+            if refuted is not None:
+                return refuted
     if fallback is not None and best <= tolerance:
         vectors = [tuple(Fraction(float(v)) for v in col) for col in fallback.T]
         weights = [Fraction(size)] * len(vectors)
@@ -140,7 +156,55 @@ def _refute(a: ExactMatrix) -> NotCompletelyPositive | None:
         v = _negative_direction(a)
         if v is not None:
             return _separated(a, [[x * y for y in v] for x in v], "K is not positive semidefinite", {"kind": "psd"})
-    return _horn_cut(a)
+    return _horn_cut(a) if n <= HORN_FIRST else None
+
+
+def _level_one_cut(a: ExactMatrix) -> NotCompletelyPositive | None:
+    """min <C, K> over C in Parrilo's K^1 with trace 1 (K scaled to unit diagonal); C is rounded inside and proved copositive."""
+    n = a.order
+    if not 5 <= n <= CUT_ORDER or any(a.entries[i][i] <= 0 for i in range(n)):
+        return None
+    import cvxpy
+
+    from .constraints import constraint
+
+    k = scaled_floats(a.entries)
+    c = cvxpy.Variable((n, n), symmetric=True)
+    program = cvxpy.Problem(cvxpy.Minimize(cvxpy.sum(cvxpy.multiply(k, c))), [*constraint(c, 1), cvxpy.trace(c) == 1])
+    try:
+        program.solve(solver=cvxpy.CLARABEL)
+    except cvxpy.error.SolverError as error:
+        log.debug("order %d: no separator: %s", n, error)
+        return None
+    if c.value is None or not np.isfinite(c.value).all():
+        return None
+    value = float((k * c.value).sum())
+    if not value < -1e-7:
+        return None
+    push = -value / (8 * n)  # (I + J) push raises <C, K> by at most |value| / 4: k has unit diagonal, entries <= 1
+    push /= max(1.0, float(k.sum()) / n)
+    inner = np.asarray(c.value) + push * (np.eye(n) + np.ones((n, n)))
+    bits = max(12, int(np.ceil(-np.log2(push))) + 6)
+    root = [Fraction(float(v)).limit_denominator(1 << 20) for v in _inverse_roots(a)]
+    separator = [
+        [
+            Fraction(round(float(inner[i, j] + inner[j, i]) * 2.0 ** (bits - 1)), 1 << bits) * root[i] * root[j]
+            for j in range(n)
+        ]
+        for i in range(n)
+    ]
+    if not _inner(a, separator) < 0:
+        return None
+    answer = check(separator, time_limit=20.0)
+    if not isinstance(answer, Copositive):
+        return None
+    return _separated(a, separator, "a copositive matrix of Parrilo's level 1 separates it", answer.proof.artefact)
+
+
+def _inverse_roots(a: ExactMatrix) -> Array:
+    """k_ii^-1/2 relative to the largest diagonal entry."""
+    top = max(a.entries[i][i] for i in range(a.order))
+    return np.array([float(Fraction(top, a.entries[i][i])) ** 0.5 for i in range(a.order)])
 
 
 def _negative_direction(a: ExactMatrix) -> list[Fraction] | None:

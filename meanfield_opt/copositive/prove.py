@@ -14,6 +14,7 @@ import numpy as np
 from ..checker.copositive import replay
 from ..checker.psd import Rows, psd_rank, quadratic_value, scaled_floats
 from ..checker.stable_set import SearchLimit, larger_clique, stable_form
+from ..threads import blas_threads
 from .coherent import prove_by_classes
 from .kernel import singular_psd
 from .parrilo import prove_parrilo
@@ -59,21 +60,32 @@ def prove(matrix: Rows, plan: Plan) -> Decision:
         if stable is not None:
             return stable
     most = max(50, min(FIRST_NODES, FIRST_WORK // (n * n)))
-    stages = [FEW_NODES, most] if plan.level is None and n in SPLIT_EARLY else [most]
-    for nodes in stages:
-        search = TreeSearch(matrix, max_nodes=nodes, deadline=deadline)
-        try:
-            found = _tree_decision(search.run(), search)
-            if plan.level is None:
-                return found
-        except LimitReached:
-            log.debug("order %d: the exact search passed %d nodes", n, search.nodes)
-        if nodes < stages[-1]:
-            proof, _ = prove_split(matrix, search.zeros)
-            if proof is not None:
-                return _with_strictness(matrix, proof, search)
+    first = FEW_NODES if plan.level is None and n in SPLIT_EARLY else most
+    search = TreeSearch(matrix, max_nodes=first, deadline=deadline)
+    try:
+        found = _tree_decision(search.run(), search)
+        if plan.level is None:
+            return found
+    except LimitReached:
+        log.debug("order %d: the exact search passed %d nodes", n, search.nodes)
+    with blas_threads(0):
+        return _prove_hard(matrix, plan, search, most)
+
+
+def _prove_hard(matrix: Rows, plan: Plan, search: TreeSearch, most: int) -> Decision:
+    """``search``: the exact search that stopped at its limit (or ended, where a proof of some level is asked for)."""
+    n, deadline = len(matrix), plan.deadline
     if plan.level is not None:
         return _by_level(matrix, plan, plan.level, search)
+    if search.max_nodes < most:
+        proof, _ = prove_split(matrix, search.zeros)
+        if proof is not None:
+            return _with_strictness(matrix, proof, search)
+        search = TreeSearch(matrix, max_nodes=most, deadline=deadline)
+        try:
+            return _tree_decision(search.run(), search)
+        except LimitReached:
+            log.debug("order %d: the exact search passed %d nodes", n, search.nodes)
     proof = prove_by_classes(matrix)
     if proof is not None:
         return _with_strictness(matrix, proof, search)

@@ -12,6 +12,7 @@ import numpy as np
 from ..checker.copositive import replay
 from ..checker.psd import Rows, psd_rank, scaled_floats
 from ..errors import CertificateError
+from ..threads import blas_threads
 from .answer import NotCopositive, ProofTree
 from .check import check
 from .coherent import prove_by_classes
@@ -56,6 +57,7 @@ class SplitProof:
         replay(self.matrix.entries, self.proof.artefact)
 
 
+@blas_threads(0)
 def spn_separator(matrix: Any) -> Separator | None:
     """An exact separator of A from PSD + N, or None if none was found (see ``spn_split`` for the proof of the contrary).
 
@@ -89,6 +91,7 @@ def spn_separator(matrix: Any) -> Separator | None:
     return _by_witness(a)
 
 
+@blas_threads(0)
 def spn_split(matrix: Any) -> SplitProof | None:
     """The exact split of A into PSD + N, or None if none was found. Boundary cases use the exact zeros of A."""
     a = exact_matrix(matrix)

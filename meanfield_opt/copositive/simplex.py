@@ -13,6 +13,7 @@ import numpy as np
 from ..checker.copositive import replay
 from ..checker.psd import quadratic_value
 from ..errors import CertificateError, InputError
+from ..threads import blas_threads
 from .answer import Copositive, ProofTree
 from .check import check
 from .matrix import ExactMatrix, exact_matrix
@@ -73,6 +74,7 @@ def shifted(a: ExactMatrix, value: Fraction) -> ExactMatrix:
     return exact_matrix([[Fraction(v * q - p * a.denominator, a.denominator * q) for v in row] for row in a.entries])
 
 
+@blas_threads(0)
 def minimize_on_simplex(
     Q: Any, *, tolerance: float = 1e-6, time_limit: float = 60.0, seed: int = 0, exact: bool = True
 ) -> SimplexBounds:

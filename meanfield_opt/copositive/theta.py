@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import MeanFieldError
+from ..threads import blas_threads
 from .coherent import prove_by_classes
 from .spn import accept
 
@@ -30,6 +31,7 @@ def form_at(neighbours: Sequence[int], t: Fraction) -> list[list[int]]:
     return [[-q if neighbours[i] >> j & 1 else p - q for j in range(n)] for i in range(n)]
 
 
+@blas_threads(0)
 def theta_bound(neighbours: Sequence[int], known: int) -> tuple[Fraction, dict[str, Any]] | None:
     """(t, exact proof that t (J - A) - J is PSD + N), t < known + 1 if theta' allows it; None without enough symmetry."""
     if len(neighbours) > MOST_VERTICES:

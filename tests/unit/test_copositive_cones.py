@@ -83,7 +83,7 @@ def test_matrices_that_are_not_completely_positive() -> None:
         ([[1, -1], [-1, 1]], "negative"),
         ([[1, 2], [2, 1]], "not positive semidefinite"),
         (dnn, "Horn"),
-        (np.kron(np.eye(2, dtype=int), dnn), "Horn"),
+        (np.kron(np.eye(2, dtype=int), dnn), "separates it"),
     ):
         answer = mfo.copositive.cp_factorization(matrix)
         assert isinstance(answer, mfo.copositive.NotCompletelyPositive)
@@ -141,3 +141,36 @@ def test_constraint_input(options: dict[str, object]) -> None:
         mfo.copositive.constraint(cvxpy.Variable((3, 3)), **options)  # type: ignore[arg-type]
     with pytest.raises(mfo.InputError, match="square"):
         mfo.copositive.constraint(cvxpy.Variable((3, 2)))
+
+
+@pytest.mark.parametrize("name", ["Hoffman-Pereira", "J - 2A(C7)"])
+def test_separators_beyond_horn(name: str) -> None:
+    """Doubly nonnegative K that only separators of order 7 cut off: found in Parrilo's cone, proved copositive."""
+    import cvxpy
+
+    from meanfield_opt.copositive.catalogue import cycle_form, hoffman_pereira
+
+    form = np.array(hoffman_pereira() if name.startswith("Hoff") else cycle_form(7), dtype=float)
+    x = cvxpy.Variable((7, 7), PSD=True)
+    inside = [x >= 0.001, cvxpy.trace(x) == 1, x - 0.002 * np.eye(7) >> 0]
+    cvxpy.Problem(cvxpy.Minimize(cvxpy.trace(form @ x)), inside).solve(solver=cvxpy.CLARABEL)
+    k = [[Fraction(round(float(x.value[i, j] + x.value[j, i]) * 5000), 10000) for j in range(7)] for i in range(7)]
+    answer = mfo.copositive.cp_factorization(k)
+    assert isinstance(answer, mfo.copositive.NotCompletelyPositive)
+    answer.replay()
+    assert "Parrilo" in answer.reason
+
+
+def test_random_completely_positive_matrices() -> None:
+    """B random, orders 5-8, full and low rank: never refuted; inside the cone exact, on its boundary a small residual."""
+    rng = np.random.default_rng(1)
+    exact = 0
+    for n in (5, 6, 7, 8):
+        for columns in (n, 2 * n):
+            b = rng.integers(0, 5, (n, columns))
+            answer = mfo.copositive.cp_factorization((b @ b.T).tolist())
+            assert isinstance(answer, mfo.copositive.Factorization)
+            answer.replay()
+            assert answer.residual <= Fraction(1, 10**8) * int((b @ b.T).max())
+            exact += answer.exact
+    assert exact >= 6
