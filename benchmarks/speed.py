@@ -1,6 +1,6 @@
 """Speed of the default backend, and of others on the same problems in the same run.
 
-    python benchmarks/speed.py hypercube | teacher | digits | scaling | path      [--out benchmarks/results]
+    python benchmarks/speed.py hypercube | teacher | digits | scaling | exponents | path      [--out benchmarks/results]
 
 Each part prints its rows and writes speed_<part>.json with versions and machine. Times are given twice: seconds on the clock, and seconds
 of processor time, which a busy machine distorts less. "gap" is the sampled one, an estimate; "certified" is proved.
@@ -174,6 +174,28 @@ def scaling() -> Iterator[Row]:
     yield {"exponent": float(np.polyfit(p, t, 1)[0])}
 
 
+def exponents() -> Iterator[Row]:
+    """Processor time to a sampled gap of 1e-3 on random teachers against P, d_X, d_Y and the penalty, one at a time; fitted powers."""
+    base = {"samples": 100, "inputs": 4, "outputs": 2, "penalty": 1.0}
+    grids: dict[str, tuple[float, ...]] = {
+        "samples": (50, 100, 200, 400), "inputs": (1, 2, 4, 8), "outputs": (1, 2, 4, 8), "penalty": (4.0, 2.0, 1.0, 0.5),
+    }  # fmt: skip
+    mfo.solve(teacher_problem(1.0, 20, 1, 1))
+    for name, values in grids.items():
+        seen = []
+        for value in values:
+            task = {**base, name: value}
+            # the penalty acts on the sum over samples: hold it fixed per sample where P varies
+            penalty = task["penalty"] * task["samples"] / 100 if name == "samples" else task["penalty"]
+            problem = teacher_problem(penalty, int(task["samples"]), int(task["inputs"]), int(task["outputs"]))
+            _, row = ours(problem, name, tolerance=1e-3, time_limit=90.0)
+            row.pop("history", None)
+            seen.append((value, row["cpu_seconds"]))
+            yield {"vary": name, "value": value, **row}
+        x, t = np.log(np.array(seen)).T
+        yield {"vary": name, "exponent": float(np.polyfit(x, t, 1)[0])}
+
+
 def path() -> Iterator[Row]:
     """Ten penalties, warm-started, against one solve at the last and ten from scratch."""
     problem = teacher_problem(1.0, 100, 1, 2)
@@ -204,7 +226,7 @@ def run(name: str, rows: Iterator[Row], folder: Path) -> None:
 
 
 PARTS: dict[str, Callable[..., Iterator[Row]]] = {
-    "hypercube": hypercube, "teacher": teacher, "digits": digits, "scaling": scaling, "path": path,
+    "hypercube": hypercube, "teacher": teacher, "digits": digits, "scaling": scaling, "exponents": exponents, "path": path,
 }  # fmt: skip
 
 if __name__ == "__main__":
