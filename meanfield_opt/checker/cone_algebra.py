@@ -9,20 +9,51 @@ Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def segment_sum(values: Array, node: Ints, n: int) -> Array:
-    """Sums of ``values`` (pairs, ...) over pairs of the same node (sorted), zero where a node has none.
+class Segments:
+    """Sums over pairs of the same node (``node`` is sorted, of n nodes), zero where a node has none.
 
     Summed in runs of 128 and then over the runs, so that P terms cost a relative error of gamma(128 + P/128 + 1).
     """
-    out = np.zeros((n, *values.shape[1:]))
-    if node.size:
-        fresh = np.diff(node, prepend=-1) != 0
-        starts = np.flatnonzero(fresh)
-        within = np.arange(node.size) - starts[np.cumsum(fresh) - 1]
-        runs = np.flatnonzero(within % 128 == 0)
-        partial = np.add.reduceat(values, runs, axis=0)
-        out[node[starts]] = np.add.reduceat(partial, np.searchsorted(runs, starts), axis=0)
-    return out
+
+    def __init__(self, node: Ints, n: int) -> None:
+        self.n, self.some = n, node.size > 0
+        if self.some:
+            starts = np.flatnonzero(np.diff(node, prepend=-1) != 0)
+            lengths = np.diff(starts, append=node.size)
+            parts = -(-lengths // 128)
+            self.firsts = np.cumsum(parts) - parts
+            self.runs = np.repeat(starts - 128 * self.firsts, parts) + 128 * np.arange(int(parts.sum()))
+            self.filled, self.single = node[starts], bool((parts == 1).all())
+
+    def sum(self, values: Array) -> Array:
+        """The sums (n, ...) of values (pairs, ...)."""
+        out = np.zeros((self.n, *values.shape[1:]))
+        if self.some:
+            partial = np.add.reduceat(values, self.runs, axis=0)
+            out[self.filled] = partial if self.single else np.add.reduceat(partial, self.firsts, axis=0)
+        return out
+
+    def gram(self, columns: list[Array]) -> Array:
+        """sum x x^T, (n, k, k), for x given by its k coordinates as arrays over pairs: long axes are the fast ones."""
+        k = len(columns)
+        out = np.zeros((self.n, k, k))
+        for i in range(k):
+            for j in range(i + 1):
+                out[:, i, j] = out[:, j, i] = self.sum(columns[i] * columns[j])
+        return out
+
+    def products(self, left: list[Array], right: list[Array]) -> Array:
+        """sum x y^T, (n, k, l), for x and y given by their coordinates as arrays over pairs."""
+        out = np.zeros((self.n, len(left), len(right)))
+        for i, x in enumerate(left):
+            for j, y in enumerate(right):
+                out[:, i, j] = self.sum(x * y)
+        return out
+
+
+def segment_sum(values: Array, node: Ints, n: int) -> Array:
+    """``Segments.sum`` for one array."""
+    return Segments(node, n).sum(values)
 
 
 def copositive_up_to(m: Array, slack: float) -> NDArray[np.bool_]:

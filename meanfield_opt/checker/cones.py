@@ -13,6 +13,7 @@ import base64
 import binascii
 import zlib
 from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,13 +25,15 @@ from .cone_algebra import copositive_up_to
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Flags = NDArray[np.uint16]
 
 #: rows whose values at all generators are above -NEAR |a|_1 (or below NEAR |a|_1) count as one-sided
 NEAR = 1e-13
 #: relative slack of a leaf's copositivity test; paid for in the bound
 SLACK = 2.0**-40
 MOST_NODES = 40_000_000
-MOST_PAIRS = 2_000_000
+MOST_PAIRS = 300_000
+WORKERS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +131,8 @@ def generator_error(depth: int) -> float:
 @dataclass(frozen=True, eq=False)
 class Block:
     """Some nodes of one level: which they are, their generators (n, r, r), what their one-sided rows sum to, and the
-    pairs (node, row) of rows not yet known to be one-sided, sorted by node."""
+    pairs (node, row) of rows not yet known to be one-sided, sorted by node. flags (f, pairs): bit i of flag f says
+    whether its condition holds at generator i, so that a cut needs the row's value at one new generator only."""
 
     level: int
     position: Ints
@@ -136,6 +140,7 @@ class Block:
     summed: Array
     node: Ints
     row: Ints
+    flags: Flags
 
 
 class LeafTest(ABC):
@@ -149,11 +154,15 @@ class LeafTest(ABC):
         """The sum over no rows, for one cone."""
 
     @abstractmethod
-    def split(self, block: Block) -> tuple[Array, NDArray[np.bool_], Array]:
-        """(summed, undecided, values): new sums of one-sided rows, which pairs remain, and the values of those."""
+    def conditions(self, points: Array, node: Ints, row: Ints) -> list[NDArray[np.bool_]]:
+        """For each pair (node, row), the conditions on the row at the node's point (n, r)."""
 
     @abstractmethod
-    def matrices(self, cones: Array, summed: Array, node: Ints, row: Ints, values: Array) -> Array:
+    def split(self, block: Block, whole: int) -> tuple[Array, NDArray[np.bool_]]:
+        """(summed, undecided): new sums of one-sided rows, and which pairs remain; whole: a flag set at all generators."""
+
+    @abstractmethod
+    def matrices(self, cones: Array, summed: Array, node: Ints, row: Ints) -> Array:
         """The (n, r, r) matrices whose copositivity proves the cones."""
 
     @property
@@ -163,58 +172,90 @@ class LeafTest(ABC):
 
 
 def check_partition(tree: Tree, test: LeafTest) -> bool:
-    """True if every leaf passes. Works down the tree in blocks of bounded size."""
-    r = tree.dimension
-    first, second = edge_pairs(r)
+    """True if every leaf passes. Works down the tree in blocks of bounded size, on two threads."""
     ranks = [np.cumsum(ops > 0) - 1 for ops in tree.ops]
-    n_rows = test.rows.shape[0]
-    roots = 2**r
-    signs = 1.0 - 2.0 * ((np.arange(roots)[:, None] >> np.arange(r)) & 1)
-    start = test.initial()
-    stack = _pieces(
-        Block(
-            0,
-            np.arange(roots),
-            signs[:, :, None] * np.eye(r),
-            np.repeat(start[None], roots, axis=0),
-            np.repeat(np.arange(roots), n_rows),
-            np.tile(np.arange(n_rows), roots),
-        )
-    )
-    while stack:
-        block = stack.pop()
-        summed, undecided, values = test.split(block)
-        node, row = block.node[undecided], block.row[undecided]
-        ops = tree.ops[block.level][block.position]
-        leaf = ops == 0
-        if leaf.any() and not _leaves_pass(test, block.cones, summed, node, row, values, leaf):
-            return False
-        inner = np.flatnonzero(~leaf)
-        if inner.size == 0:
-            continue
-        code = ops[inner] - 1
-        pair = code % first.size
-        cones = block.cones[inner]
-        k = np.arange(inner.size)
-        vi, vj = cones[k, first[pair]], cones[k, second[pair]]
-        alpha = _cut_positions(test.rows, tree.rows[block.level][block.position[inner]], vi, vj)
-        if not ((alpha >= 0.0) & (alpha <= 1.0)).all():
-            return False
-        middle = (1.0 - alpha)[:, None] * vi + alpha[:, None] * vj
-        children = np.repeat(cones, 2, axis=0)
-        children[2 * k, first[pair]] = middle
-        children[2 * k + 1, second[pair]] = middle
-        # pairs of every inner node go to both children
-        counts = np.bincount(node, minlength=ops.size)
-        begins = np.cumsum(counts) - counts
-        mine, from_ = np.repeat(counts[inner], 2), np.repeat(begins[inner], 2)
-        take = np.arange(int(mine.sum())) + np.repeat(from_ - (np.cumsum(mine) - mine), mine)
-        child_node = np.repeat(np.arange(2 * inner.size), mine)
-        position = np.repeat(2 * ranks[block.level][block.position[inner]], 2)
-        position[1::2] += 1
-        whole = Block(block.level + 1, position, children, np.repeat(summed[inner], 2, axis=0), child_node, row[take])
-        stack.extend(_pieces(whole))
+    stack = _pieces(_roots(tree.dimension, test))
+    with ThreadPoolExecutor(WORKERS) as pool:
+        while stack:
+            taken, stack = stack[-WORKERS:], stack[:-WORKERS]
+            for below in pool.map(lambda block: _below(tree, test, ranks, block), taken):
+                if below is None:
+                    return False
+                stack.extend(below)
     return True
+
+
+def _below(tree: Tree, test: LeafTest, ranks: list[Ints], block: Block) -> list[Block] | None:
+    """The blocks of the children of a block's inner nodes; None if a leaf fails."""
+    summed, undecided = test.split(block, (1 << tree.dimension) - 1)
+    node, row, flags = block.node[undecided], block.row[undecided], block.flags[:, undecided]
+    ops = tree.ops[block.level][block.position]
+    leaf = ops == 0
+    if leaf.any() and not _leaves_pass(test, block.cones, summed, node, row, leaf):
+        return None
+    inner = np.flatnonzero(~leaf)
+    if inner.size == 0:
+        return []
+    children = _children(tree, test, block, inner, node, row, flags)
+    if children is None:
+        return None
+    cones, child_node, child_row, child_flags = children
+    position = np.repeat(2 * ranks[block.level][block.position[inner]], 2)
+    position[1::2] += 1
+    sums = np.repeat(summed[inner], 2, axis=0)
+    return _pieces(Block(block.level + 1, position, cones, sums, child_node, child_row, child_flags))
+
+
+def _roots(r: int, test: LeafTest) -> Block:
+    """The 2^r orthants with all rows."""
+    roots, n_rows = 2**r, test.rows.shape[0]
+    signs = 1.0 - 2.0 * ((np.arange(roots)[:, None] >> np.arange(r)) & 1)
+    cones = signs[:, :, None] * np.eye(r)
+    node, row = np.repeat(np.arange(roots), n_rows), np.tile(np.arange(n_rows), roots)
+    flags: Flags | None = None
+    for i in range(r):
+        bits = np.array(test.conditions(cones[:, i], node, row)).astype(np.uint16) << np.uint16(i)
+        flags = bits if flags is None else flags | bits
+    assert flags is not None
+    return Block(0, np.arange(roots), cones, np.repeat(test.initial()[None], roots, axis=0), node, row, flags)
+
+
+def _children(
+    tree: Tree, test: LeafTest, block: Block, inner: Ints, node: Ints, row: Ints, flags: Flags
+) -> tuple[Array, Ints, Ints, Flags] | None:
+    """Generators, pairs and flags of the children of the inner nodes; None for a cut outside of its edge."""
+    first, second = edge_pairs(tree.dimension)
+    ops = tree.ops[block.level][block.position]
+    pair = (ops[inner] - 1) % first.size
+    cones = block.cones[inner]
+    k = np.arange(inner.size)
+    vi, vj = cones[k, first[pair]], cones[k, second[pair]]
+    alpha = _cut_positions(test.rows, tree.rows[block.level][block.position[inner]], vi, vj)
+    if not ((alpha >= 0.0) & (alpha <= 1.0)).all():
+        return None
+    middle = (1.0 - alpha)[:, None] * vi + alpha[:, None] * vj
+    children = np.repeat(cones, 2, axis=0)
+    children[2 * k, first[pair]] = middle
+    children[2 * k + 1, second[pair]] = middle
+    # the pairs of inner nodes, renumbered, and what the rows are at the new generators
+    if inner.size < ops.size:
+        keep = (ops > 0)[node]
+        node, row, flags = node[keep], row[keep], flags[:, keep]
+        node = (np.cumsum(ops > 0) - 1)[node]
+    fresh = test.conditions(middle, node, row)
+    # pairs of every inner node go to both children
+    counts = np.bincount(node, minlength=inner.size)
+    begins = np.cumsum(counts) - counts
+    mine = np.repeat(counts, 2)
+    ends = np.cumsum(mine)
+    take = np.arange(node.size * 2) + np.repeat(np.repeat(begins, 2) - (ends - mine), mine)
+    one = np.repeat(np.arange(2 * inner.size) % 2 == 0, mine)
+    shifts = [(np.uint16(1) << edge[pair].astype(np.uint16))[node] for edge in (first, second)]
+    out = np.empty((flags.shape[0], take.size), np.uint16)
+    for f in range(flags.shape[0]):
+        halves = [np.where(fresh[f], flags[f] | bit, flags[f] & ~bit) for bit in shifts]
+        out[f] = np.where(one, halves[0][take], halves[1][take])
+    return children, np.repeat(np.arange(2 * inner.size), mine), row[take], out
 
 
 def _pieces(block: Block) -> list[Block]:
@@ -227,7 +268,13 @@ def _pieces(block: Block) -> list[Block]:
     ends = np.searchsorted(block.node, cuts)
     return [
         Block(
-            block.level, block.position[a:b], block.cones[a:b], block.summed[a:b], block.node[s:e] - a, block.row[s:e]
+            block.level,
+            block.position[a:b],
+            block.cones[a:b],
+            block.summed[a:b],
+            block.node[s:e] - a,
+            block.row[s:e],
+            block.flags[:, s:e],
         )
         for a, b, s, e in zip(cuts[:-1], cuts[1:], ends[:-1], ends[1:])
     ]
@@ -252,10 +299,9 @@ def _cut_positions(rows: Array, row: Ints, vi: Array, vj: Array) -> Array:
     return alpha
 
 
-def _leaves_pass(
-    test: LeafTest, cones: Array, summed: Array, node: Ints, row: Ints, values: Array, leaf: NDArray[np.bool_]
-) -> bool:
-    renumber = np.cumsum(leaf) - 1
+def _leaves_pass(test: LeafTest, cones: Array, summed: Array, node: Ints, row: Ints, leaf: NDArray[np.bool_]) -> bool:
     of_leaf = leaf[node]
-    m = test.matrices(cones[leaf], summed[leaf], renumber[node[of_leaf]], row[of_leaf], values[of_leaf])
+    node, row = (np.cumsum(leaf) - 1)[node[of_leaf]], row[of_leaf]
+    cones = cones[leaf]
+    m = test.matrices(cones, summed[leaf], node, row)
     return bool(copositive_up_to(m, test.slack).all())

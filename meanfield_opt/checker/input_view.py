@@ -20,7 +20,7 @@ from ..errors import CertificateError
 from ..geometry import FactorGeometry
 from ..problem import TwoLayerProblem
 from ..rounding import down, gamma, sum_upper, up
-from .cone_algebra import segment_sum
+from .cone_algebra import Segments
 from .cones import (
     NEAR,
     SLACK,
@@ -117,44 +117,63 @@ class InputTest(LeafTest):
     def initial(self) -> Array:
         return self.form.base
 
-    def split(self, block: Block) -> tuple[Array, NDArray[np.bool_], Array]:
-        # column by column, in the order of dot_in_order: short last axes are slow
-        r, near = block.cones.shape[1], NEAR * self.form.size[block.row]
-        rows = [self.form.rows[:, k][block.row] for k in range(r)]
-        values = np.empty((r, block.row.size))
-        for i in range(r):
-            x = rows[0] * block.cones[:, i, 0][block.node]
-            for k in range(1, r):
-                x = x + rows[k] * block.cones[:, i, k][block.node]
-            values[i] = x
-        on = np.asarray(values.min(axis=0) >= -near)
-        undecided = ~on & (values.max(axis=0) > near)
-        row = block.row[on]
-        terms = self.form.weight[row][:, :, None] * self.form.rows[row][:, None, :]
-        summed = block.summed + segment_sum(terms, block.node[on], block.position.size)
-        return summed, undecided, np.ascontiguousarray(values[:, undecided].T)
+    def _products(self, points: list[Array], node: Ints, row: Ints) -> list[Array]:
+        """a_p . point for each pair and each array of points (nodes, r), in the order of dot_in_order; long axes are fast."""
+        counts = np.bincount(node, minlength=points[0].shape[0])
+        out: list[Array] = []
+        for k in range(points[0].shape[1]):
+            a = self.form.rows[:, k][row]
+            for i, point in enumerate(points):
+                x = a * np.repeat(point[:, k], counts)
+                if k == 0:
+                    out.append(x)
+                else:
+                    out[i] = out[i] + x
+        return out
 
-    def matrices(self, cones: Array, summed: Array, node: Ints, row: Ints, values: Array) -> Array:
-        n = cones.shape[0]
-        mid = np.einsum("nkl,nil->nki", summed, cones)
-        total = values[:, 0].copy()
-        for i in range(1, values.shape[1]):
-            total = total + values[:, i]
-        weight = self.form.weight[row]
-        centre = mid.sum(axis=2) + segment_sum(weight * np.maximum(total, 0.0)[:, None], node, n)
+    def conditions(self, points: Array, node: Ints, row: Ints) -> list[NDArray[np.bool_]]:
+        (x,), near = self._products([points], node, row), NEAR * self.form.size[row]
+        return [x >= -near, x <= near]
+
+    def split(self, block: Block, whole: int) -> tuple[Array, NDArray[np.bool_]]:
+        on = np.asarray(block.flags[0] == whole)
+        row, d = block.row[on], self.form.weight.shape[1]
+        weight = [self.form.weight[:, k][row] for k in range(d)]
+        rows = [self.form.rows[:, k][row] for k in range(self.form.rows.shape[1])]
+        summed = block.summed + Segments(block.node[on], block.position.size).products(weight, rows)
+        return summed, np.asarray(~on & (block.flags[1] != whole))
+
+    def matrices(self, cones: Array, summed: Array, node: Ints, row: Ints) -> Array:
+        n, d = cones.shape[0], self.form.weight.shape[1]
+        segments, counts = Segments(node, n), np.bincount(node, minlength=n)
+        mid = summed @ cones.transpose(0, 2, 1)
+        values = self._products(list(cones.swapaxes(0, 1)), node, row)
+        total = values[0]
+        for x in values[1:]:
+            total = total + x
+        weight = [self.form.weight[:, k][row] for k in range(d)]
+        positive = np.maximum(total, 0.0)
+        centre = mid.sum(axis=2) + np.stack([segments.sum(w * positive) for w in weight], axis=1)
         turn, scale = reflections(centre, self.level * (cones.sum(axis=1) ** 2).sum(axis=1))
         mid = mid - (scale[:, None] * np.einsum("nk,nki->ni", turn, mid))[:, None, :] * turn[:, :, None]
-        z = weight - (scale[node] * np.einsum("nk,nk->n", turn[node], weight))[:, None] * turn[node]
-        upper = np.maximum(values, 0.0)
-        lower = np.where((total > 0.0)[:, None], values, 0.0)
-        half, middle = 0.5 * (upper - lower), 0.5 * (upper + lower)
-        mid = mid + segment_sum(z[:, :, None] * middle[:, None, :], node, n)
-        rad = segment_sum(np.abs(z)[:, :, None] * half[:, None, :], node, n)
+        turns = [np.repeat(turn[:, k], counts) for k in range(d)]
+        along = turns[0] * weight[0]
+        for k in range(1, d):
+            along = along + turns[k] * weight[k]
+        along = np.repeat(scale, counts) * along
+        z = [w - along * t for w, t in zip(weight, turns)]
+        halves, middles = [], []
+        for x in values:
+            upper, lower = np.maximum(x, 0.0), np.where(total > 0.0, x, 0.0)
+            halves.append(0.5 * (upper - lower))
+            middles.append(0.5 * (upper + lower))
+        mid = mid + segments.products(z, middles)
+        rad = segments.products([np.abs(x) for x in z], halves)
         size = np.abs(mid)
-        cross = np.einsum("nki,nkj->nij", size, rad)
-        inner = np.einsum("nki,nkj->nij", mid, mid) + cross + cross.transpose(0, 2, 1)
-        inner += np.einsum("nki,nkj->nij", rad, rad)
-        return np.asarray(self.level * np.einsum("nil,njl->nij", cones, cones) - inner)
+        cross = size.transpose(0, 2, 1) @ rad
+        inner = mid.transpose(0, 2, 1) @ mid + cross + cross.transpose(0, 2, 1)
+        inner += rad.transpose(0, 2, 1) @ rad
+        return np.asarray(self.level * (cones @ cones.transpose(0, 2, 1)) - inner)
 
 
 def reflections(centre: Array, level: Array) -> tuple[Array, Array]:

@@ -27,7 +27,7 @@ from ..errors import CertificateError
 from ..geometry import DiagonalPlusLowRank
 from ..problem import TwoLayerProblem
 from ..rounding import down, gamma, sum_upper, up
-from .cone_algebra import segment_sum
+from .cone_algebra import Segments, segment_sum
 from .cones import (
     NEAR,
     SLACK,
@@ -135,39 +135,47 @@ class OutputTest(LeafTest):
         n = self.form.first.shape[1]
         return np.zeros((n, n))
 
-    def split(self, block: Block) -> tuple[Array, NDArray[np.bool_], Array]:
-        # column by column: short last axes are slow, and these are the innermost loops of the checker
-        n, near = block.cones.shape[1], NEAR * self.form.size[block.row]
-        one_rows = [self.form.first[:, k][block.row] for k in range(n)]
-        two_rows = [self.form.second[:, k][block.row] for k in range(n)]
-        values = np.empty((n, block.row.size))
-        off, one, two = (np.ones(block.row.size, np.bool_) for _ in range(3))
-        for i in range(n):
-            x = y = np.zeros(1)
-            for k in range(n):
-                v = block.cones[:, i, k][block.node]
-                x, y = (one_rows[k] * v, two_rows[k] * v) if k == 0 else (x + one_rows[k] * v, y + two_rows[k] * v)
-            off &= (x <= near) & (y <= near)
-            one &= (x >= -near) & (x - y >= -near)
-            two &= (y >= -near) & (y - x >= -near)
-            values[i] = np.maximum(np.maximum(x, y), 0.0)
+    def _pairs(self, points: list[Array], node: Ints, row: Ints) -> list[tuple[Array, Array]]:
+        """(a_p . point, b_p . point) for each pair and each array of points (nodes, n): long axes are the fast ones."""
+        counts = np.bincount(node, minlength=points[0].shape[0])
+        out: list[tuple[Array, Array]] = []
+        for k in range(points[0].shape[1]):
+            a, b = self.form.first[:, k][row], self.form.second[:, k][row]
+            for i, point in enumerate(points):
+                v = np.repeat(point[:, k], counts)
+                x, y = a * v, b * v
+                if k == 0:
+                    out.append((x, y))
+                else:
+                    out[i] = (out[i][0] + x, out[i][1] + y)
+        return out
+
+    def conditions(self, points: Array, node: Ints, row: Ints) -> list[NDArray[np.bool_]]:
+        ((x, y),) = self._pairs([points], node, row)
+        near = NEAR * self.form.size[row]
+        rest = x - y
+        return [(x <= near) & (y <= near), (x >= -near) & (rest >= -near), (y >= -near) & (rest <= near)]
+
+    def split(self, block: Block, whole: int) -> tuple[Array, NDArray[np.bool_]]:
+        off, one, two = (flag == whole for flag in block.flags)
         one &= ~off
         two &= ~(off | one)
         summed = block.summed.copy()
         for rows, mask in ((self.form.first, one), (self.form.second, two)):
             if mask.any():
-                a = rows[block.row[mask]]
-                summed += segment_sum(a[:, :, None] * a[:, None, :], block.node[mask], block.position.size)
-        undecided = np.asarray(~(off | one | two))
-        return summed, undecided, np.ascontiguousarray(values[:, undecided].T)
+                taken = block.row[mask]
+                columns = [rows[:, k][taken] for k in range(rows.shape[1])]
+                summed += Segments(block.node[mask], block.position.size).gram(columns)
+        return summed, np.asarray(~(off | one | two))
 
-    def matrices(self, cones: Array, summed: Array, node: Ints, row: Ints, values: Array) -> Array:
+    def matrices(self, cones: Array, summed: Array, node: Ints, row: Ints) -> Array:
         n, d = cones.shape[0], self.form.outputs
         w, beta = cones[:, :, :d], cones[:, :, d:]
-        m = self.level * np.einsum("nil,njl->nij", w, w)
-        m += np.einsum("nil,lk,njk->nij", beta, self.form.columns, beta)
-        m -= np.einsum("nil,nlk,njk->nij", cones, summed, cones)
-        return np.asarray(m - segment_sum(values[:, :, None] * values[:, None, :], node, n))
+        m = self.level * (w @ w.transpose(0, 2, 1))
+        m += beta @ self.form.columns @ beta.transpose(0, 2, 1)
+        m -= cones @ summed @ cones.transpose(0, 2, 1)
+        chords = [np.maximum(np.maximum(x, y), 0.0) for x, y in self._pairs(list(cones.swapaxes(0, 1)), node, row)]
+        return np.asarray(m - Segments(node, n).gram(chords))
 
 
 def replay(problem: TwoLayerProblem, dual: Array, claimed: float, artefact: dict[str, Any]) -> float:
