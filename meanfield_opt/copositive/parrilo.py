@@ -42,7 +42,9 @@ class _Program:
 
 
 @dataclass(frozen=True, eq=False)
-class _Proposal:
+class Proposal:
+    """What a solver proposes for the unit-diagonal matrix: the least eigenvalue of all forms, and the forms."""
+
     margin: float
     forms: dict[Monomial, Array]  # in the coordinates of the bases
     slack: dict[Monomial, float]
@@ -64,17 +66,17 @@ def prove_parrilo(matrix: Rows, level: int = 1, zeros: list[dict[int, int]] | No
     floats = scaled_floats(matrix)
     if not np.isfinite(floats).all():
         return None
-    weights = _weights(matrix)
+    weights = matrix_weights(matrix)
     if not zeros:
         program = _Program(floats, level, dict.fromkeys(monomials(n, level), np.eye(n)), frozenset())
         proposal = _solve(program)
         if proposal is None or proposal.margin < INSIDE:
             return None
-        return _accept(matrix, _rounded_down(matrix, weights, program, proposal))
+        return accepted(matrix, rounded_forms(matrix, weights, level, proposal))
     return _on_the_face(matrix, floats, weights, level, zeros)
 
 
-def _weights(matrix: Rows) -> list[int]:
+def matrix_weights(matrix: Rows) -> list[int]:
     """Integers close to a multiple of m_ii^1/2: in y = w x the matrix has unit diagonal."""
     n = len(matrix)
     diagonal = [matrix[i][i] for i in range(n)]
@@ -88,7 +90,8 @@ def _weights(matrix: Rows) -> list[int]:
     return [e // divisor for e in exact]
 
 
-def _accept(matrix: Rows, proof: dict[str, Any] | None) -> dict[str, Any] | None:
+def accepted(matrix: Rows, proof: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The proof if the checker takes it, else None."""
     if proof is None:
         return None
     try:
@@ -99,8 +102,9 @@ def _accept(matrix: Rows, proof: dict[str, Any] | None) -> dict[str, Any] | None
     return proof
 
 
-def _rounded_down(matrix: Rows, weights: list[int], program: _Program, proposal: _Proposal) -> dict[str, Any]:
-    n, level = len(matrix), program.level
+def rounded_forms(matrix: Rows, weights: list[int], level: int, proposal: Proposal) -> dict[str, Any]:
+    """The proof with every entry of the forms (for the unit-diagonal matrix) rounded down on a grid finer than the margin."""
+    n = len(matrix)
     unit = Fraction(weights[0] ** 2, matrix[0][0])  # w w^T o a = unit M
     # a quarter of the margin, as a multiple of J, pays for coefficients that the solver left slightly negative
     push = proposal.margin / (4 * n)
@@ -149,7 +153,7 @@ def _on_the_face(
     proposal = _solve(program, slack=True)
     if proposal is None or proposal.margin < INSIDE:
         return None
-    return _accept(matrix, _repaired(matrix, weights, exact, {a: f.R for a, f in factors.items()}, program, proposal))
+    return accepted(matrix, _repaired(matrix, weights, exact, {a: f.R for a, f in factors.items()}, program, proposal))
 
 
 def _touches(product: Monomial, u: dict[int, int], flat: set[int]) -> bool:
@@ -179,7 +183,7 @@ def _repaired(
     exact: dict[Monomial, list[list[int]]],
     triangles: dict[Monomial, Array],
     program: _Program,
-    proposal: _Proposal,
+    proposal: Proposal,
 ) -> dict[str, Any] | None:
     """The forms in the exact bases, rounded, with the tight coefficients made zero exactly."""
     n, level = len(matrix), program.level
@@ -234,7 +238,7 @@ def _short(value: Fraction, size: Fraction) -> Fraction:
     return round(value / step) * step
 
 
-def _solve(program: _Program, *, slack: bool = False) -> _Proposal | None:
+def _solve(program: _Program, *, slack: bool = False) -> Proposal | None:
     """The program above; with ``slack`` the coefficients that are not tight keep lambda too."""
     import clarabel
     from scipy import sparse
@@ -308,4 +312,4 @@ def _solve(program: _Program, *, slack: bool = False) -> _Proposal | None:
         form[r, c] = form[c, r] = x[start : start + size]
         forms[product] = form
     gap = target - coefficients @ x[:-1]
-    return _Proposal(float(x[-1]), forms, {m: float(gap[t]) for m, t in place.items() if not equal[t]})
+    return Proposal(float(x[-1]), forms, {m: float(gap[t]) for m, t in place.items() if not equal[t]})

@@ -18,6 +18,7 @@ from ..threads import blas_threads
 from .coherent import prove_by_classes
 from .kernel import singular_psd
 from .parrilo import prove_parrilo
+from .parrilo_invariant import prove_parrilo_invariant
 from .search import find_witness
 from .spn import LARGEST, prove_split
 from .tree import LimitReached, TreeSearch, WitnessFound
@@ -103,6 +104,8 @@ def _by_level(matrix: Rows, plan: Plan, level: int, search: TreeSearch) -> Decis
     proof = prove_by_classes(matrix)
     if proof is None:
         proof, _ = prove_split(matrix, search.zeros)
+    if proof is None and level > 0 and len(matrix) >= STABLE_FROM and not search.zeros:
+        proof = prove_parrilo_invariant(matrix)
     for r in range(1, level + 1):
         if proof is None and time.monotonic() < plan.deadline:
             proof = prove_parrilo(matrix, r, search.zeros)

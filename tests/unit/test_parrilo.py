@@ -15,11 +15,14 @@ from meanfield_opt.copositive.catalogue import (
     Instance,
     build,
     catalogue,
+    cycle,
     cycle_form,
     direct_sum,
     hildebrand,
     hoffman_pereira,
     horn,
+    icosahedron,
+    paley,
     plus,
     rescaled,
     stable_set_form,
@@ -159,3 +162,47 @@ def test_bad_level() -> None:
     for level in (-1, 1.5, True, "1"):
         with pytest.raises(InputError):
             mfo.copositive.check(horn(), level=level)  # type: ignore[arg-type]
+
+
+SYMMETRIC = {
+    "C7": (cycle(7), Fraction(31, 10)),
+    "icosahedron, below": (icosahedron(), Fraction(32, 10)),
+    "icosahedron, above": (icosahedron(), Fraction(33, 10)),
+    "Paley 13": (paley(13), Fraction(31, 10)),
+}
+
+
+@pytest.mark.parametrize("name", SYMMETRIC)
+def test_reduced_and_full_programs_agree(name: str) -> None:
+    """t (I + A) - J at level 1: invariant forms lose nothing; the icosahedron's bound lies between 3.2 and 3.3."""
+    from meanfield_opt.copositive.parrilo_invariant import prove_parrilo_invariant
+
+    graph, t = SYMMETRIC[name]
+    entries = mfo.copositive.exact_matrix(stable_set_form(graph, t)).entries
+    reduced, full = prove_parrilo_invariant(entries), prove_parrilo(entries, 1)
+    assert (reduced is None) == (full is None) == name.endswith("below")
+    if reduced is not None:
+        assert replay(entries, reduced) is True
+
+
+def test_reduction_reaches_orders_beyond_the_full_program() -> None:
+    answer = mfo.copositive.check(stable_set_form(paley(29), Fraction(49, 10)), level=1)
+    assert isinstance(answer, mfo.copositive.Copositive)
+    assert "parrilo" in answer.proof.kinds
+    assert answer.strict is True
+    answer.replay()
+
+
+def test_automorphisms_are_exact() -> None:
+    """One entry changed by a part in 10^30 leaves only the permutations that fix it."""
+    from meanfield_opt.copositive.parrilo_invariant import automorphisms_of
+
+    big = 10**30
+    form = [[big * v for v in row] for row in mfo.copositive.exact_matrix(cycle_form(7)).entries]
+    assert automorphisms_of(form)
+    form[0][1] += 1
+    form[1][0] += 1
+    for g in automorphisms_of(form):
+        assert {int(g[0]), int(g[1])} == {0, 1}
+    form[2][2] += 1
+    assert automorphisms_of(form) == []
