@@ -118,9 +118,10 @@ def measure(name: str, make: Callable[[], TwoLayerProblem], wanted: float, limit
     """Solve, certify, save and check one case."""
     problem = make()
     begun = time.perf_counter()
-    solution = mfo.solve(problem, tolerance=min(1e-7, 0.1 * wanted) if wanted > 1e-8 else 1e-9, time_limit=limit)
+    fine = min(1e-7 if problem.width is None else 1e-6, 0.1 * wanted) if wanted > 1e-8 else 1e-9
+    solution = mfo.solve(problem, tolerance=fine, time_limit=limit)
     solved = time.perf_counter()
-    certificate = mfo.certify(problem, solution, time_limit=limit, target=min(1e-7, 0.1 * wanted), refute=np.inf)
+    certificate = mfo.certify(problem, solution, time_limit=limit, target=max(fine, 1e-10), refute=np.inf)
     alone = certificate.relative_gap
     if alone > wanted and problem.width is None:  # the solver's search had missed a neuron: feed proofs back to it
         solution, certificate = mfo.close_gap(problem, gap=wanted, time_limit=limit)
