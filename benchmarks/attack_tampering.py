@@ -54,6 +54,16 @@ class Tally:
         """All that were tried."""
         return self.rejected + self.harmless + len(self.wrong) + len(self.crashed)
 
+    def add(self, other: Tally) -> None:
+        """Count another tally in."""
+        self.rejected += other.rejected
+        self.harmless += other.harmless
+        self.wrong += other.wrong
+        self.crashed += other.crashed
+        self.kinds += other.kinds
+        self.cases += other.cases
+        self.harmless_fields += other.harmless_fields
+
 
 @dataclass
 class Attack:
@@ -259,7 +269,7 @@ def strongest(body: dict[str, Any], problem: TwoLayerProblem) -> dict[str, Any]:
     }
 
 
-def attack(folder: Path, count: int, seed: int, names: set[str] | None = None) -> Tally:
+def attack(folder: Path, count: int, seed: int | tuple[int, ...], names: set[str] | None = None) -> Tally:
     """``count`` tampered certificates, spread over all cases (or the named ones) and all kinds of tampering."""
     made = attack_cases.targets(folder, names)
     state = Attack(made, folder, np.random.default_rng(seed))
