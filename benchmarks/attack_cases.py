@@ -102,7 +102,8 @@ def two_layer() -> list[Entry]:
         Entry("output view, leaky", problem(_low_rank(6), activation("leaky_relu", slope=0.25)), "output_view"),
         Entry("exchange", problem(_low_rank(8)), "exchange"),
         Entry("shor", problem(plane), "shor"),
-        Entry("norm", problem(plane, "tanh"), "norm"),
+        Entry("norm", problem(plane), "norm"),
+        Entry("norm, tanh", problem(plane, "tanh"), "norm"),
         Entry("envelope, split", cube(activation="hard_sigmoid", width=4, lambda1=0.05, lambda2=0.05), "envelope"),
         Entry("envelope, tangents", problem(_dense(rng, 2), "tanh", targets=y[:1], width=3.0), "envelope"),
         Entry("envelope, own formula", problem(_low_rank(4), bump, targets=y[:1], width=2.0), "envelope"),
@@ -128,13 +129,15 @@ def two_layer() -> list[Entry]:
 def best_known(problem: TwoLayerProblem) -> float:
     """A rigorous upper bound on the optimum, by column generation; infinite where that does not apply."""
     free = replace(problem, width=None, recipe_=None, known_=None)
-    scalable = problem.activation.degree == 1.0  # then a width does not bind: neurons may be long instead of heavy
+    shifted = problem.activation.name == "shifted_relu"  # like relu for long neurons
+    free = replace(free, activation=activation("relu")) if shifted else free
+    scalable = free.activation.degree == 1.0  # then a width hardly binds: neurons may be long instead of heavy
     try:
         solution = mfo.solve(free if scalable else problem, backend="column_generation", tolerance=1e-4, time_limit=3.0)
         measure, energy = energy_upper(free if scalable else problem, solution.measure)
         if problem.width is None or not scalable:
             return energy
-        s = max(1.0, 2.0 * measure.total_mass / problem.width) ** 0.5
+        s = max(1e8 if shifted else 1.0, 2.0 * measure.total_mass / problem.width) ** 0.5
         neurons = None if measure.neurons is None else measure.neurons * s
         readout = None if measure.readout is None else measure.readout * s
         return energy_upper(problem, Measure(measure.atoms * s, measure.masses / s**2, neurons, readout))[1]
@@ -248,6 +251,7 @@ def twins(problem: TwoLayerProblem) -> list[TwoLayerProblem]:
     made = [replace(p, lambda1=4.0 * p.lambda1), replace(p, width=1e-6 if p.width is None else None)]
     if p.activation.name == "relu":
         made.append(replace(p, activation=activation("absolute")))
+        made.append(replace(p, activation=activation("shifted_relu", shift=1e-3), width=1e-6))
     return [replace(twin, recipe_=None, known_=None, label="twin") for twin in made]
 
 

@@ -190,24 +190,33 @@ class Attack:
         put(body, at, new)
         return body, f"{what}: {'.'.join(map(str, at[:3]))}"
 
+    def fitting(self, problem: TwoLayerProblem) -> list[TwoLayerProblem]:
+        """The twins into which witnesses of this problem fit."""
+        return [t for t in self.twins if t.targets.shape == problem.targets.shape]
+
+    def transplants(self) -> None:
+        """Every genuine proof in every twin that it fits, once."""
+        for target in self.targets:
+            if isinstance(target.problem, TwoLayerProblem) and target.body["proof"] is not None:
+                for twin in self.fitting(target.problem):
+                    self.claim_all(target, target.body, twin, "greedy in a twin: transplant")
+
     def greedy(self, k: int) -> None:
-        """Change witnesses or proof, or transplant them, and claim all that the checker's own functions then give."""
+        """Change witnesses or proof, here or in a twin, and claim all that the checker's own functions then give."""
         target, problem = self.targets[k], self.targets[k].problem
         if not isinstance(problem, TwoLayerProblem) or target.body["proof"] is None:
             return
-        body, what, how = copy.deepcopy(target.body), "transplant", self.rng.random()
-        if how < 0.75:
-            changed = self.changed(k, {"dual", "proof"})
-            if changed is None:
-                return
-            body, what = changed
-        if how > 0.5:
-            fits = [t for t in self.twins if t.targets.shape == problem.targets.shape]
-            if not fits:
-                return
-            problem = fits[int(self.rng.integers(len(fits)))]
-            what = f"in a twin, {what}"
-        what = f"greedy {what}"
+        changed, twins = self.changed(k, {"dual", "proof"}), self.fitting(problem)
+        if changed is None:
+            return
+        if twins and self.rng.random() < 0.4:
+            twin = twins[int(self.rng.integers(len(twins)))]
+            self.claim_all(target, changed[0], twin, f"greedy in a twin, {changed[1]}")
+        else:
+            self.claim_all(target, changed[0], problem, f"greedy {changed[1]}")
+
+    def claim_all(self, target: Target, body: dict[str, Any], problem: TwoLayerProblem, what: str) -> None:
+        """The strongest claims that this dual point and this proof give for the problem, held against the truth."""
         self.tally.kinds[what.split(":")[0]] += 1
         self.tally.cases[target.name] += 1
         try:
@@ -230,6 +239,8 @@ def strongest(body: dict[str, Any], problem: TwoLayerProblem) -> dict[str, Any]:
     CertificateError where the replay already refuses, or breaks down over numbers of the wrong kind.
     """
     zero = np.zeros_like(problem.targets)
+    whole = problem
+    problem = problem if problem.width_binds else problem.with_free_mass()
     try:
         with np.errstate(all="ignore"):
             dual = decode_dual(body["dual"], problem.targets)
@@ -260,7 +271,7 @@ def strongest(body: dict[str, Any], problem: TwoLayerProblem) -> dict[str, Any]:
     }
     return {
         **body,
-        "problem": problem_entry(problem),
+        "problem": problem_entry(whole),
         "primal": primal,
         "proof": {**body["proof"], "bound": encode_float(bound)},
         "scale": encode_float(scale),
@@ -269,10 +280,17 @@ def strongest(body: dict[str, Any], problem: TwoLayerProblem) -> dict[str, Any]:
     }
 
 
-def attack(folder: Path, count: int, seed: int | tuple[int, ...], names: set[str] | None = None) -> Tally:
-    """``count`` tampered certificates, spread over all cases (or the named ones) and all kinds of tampering."""
+def attack(
+    folder: Path, count: int, seed: int | tuple[int, ...], names: set[str] | None = None, *, transplants: bool = True
+) -> Tally:
+    """``count`` tampered certificates, spread over all cases (or the named ones) and all kinds of tampering.
+
+    transplants: first put every genuine proof into every twin problem that it fits (which solves the twins).
+    """
     made = attack_cases.targets(folder, names)
     state = Attack(made, folder, np.random.default_rng(seed))
+    if transplants:
+        state.transplants()
     while state.tally.files < count:
         k, knowing, how = state.pick(), bool(state.rng.random() < 0.6), state.rng.random()
         if how < 0.20:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -82,6 +83,10 @@ def _text(x: Any) -> str | None:
         raise InputError(f"{x!r} in the pieces is not a number.") from error
 
 
+#: short enough that no file can ask for a number of a billion digits
+_NUMBER = re.compile(r"-?[0-9]{1,400}(\.[0-9]{0,400}|/[0-9]{1,400})?([eE][-+]?[0-9]{1,3})?")
+
+
 @dataclass(frozen=True)
 class PiecewiseAffine(PiecewiseLinear):
     """Continuous and piecewise affine: rows (left, right, slope, intercept) as exact fractions in text, None = infinite."""
@@ -93,6 +98,8 @@ class PiecewiseAffine(PiecewiseLinear):
         rows = tuple(tuple(row) for row in self.table)
         if not rows or any(len(row) != 4 or row[2] is None or row[3] is None for row in rows):
             raise InputError("pieces are rows (left, right, slope, intercept).")
+        if not all(x is None or (isinstance(x, str) and _NUMBER.fullmatch(x)) for row in rows for x in row):
+            raise InputError("the numbers of pieces are texts such as 2, -1/3 or 2.5e-3.")
         object.__setattr__(self, "table", rows)
         made = self.pieces
         if made[0].left is not None or made[-1].right is not None:

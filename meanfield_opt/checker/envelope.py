@@ -27,6 +27,7 @@ from ..errors import CertificateError
 from ..geometry import DenseGeometry, DiagonalPlusLowRank, FactorGeometry, Geometry
 from ..problem import TwoLayerProblem
 from ..rounding import down, matmul_bounds, matmul_interval, sum_upper, up
+from .bounds import tau_bounds
 from .codec import decode_array
 from .hypercube import hypercube_of, scales_of
 from .scalar import suprema
@@ -60,7 +61,7 @@ def _after(columns: Array, lo: Array, hi: Array) -> tuple[Array, Array]:
 
 def levels(problem: TwoLayerProblem) -> tuple[float, float]:
     """(tau rounded down, delta): tau c(h) >= tau_ c(h), and c(h) - delta |h|^2 is convex."""
-    tau = float(down(4.0 * down(problem.lambda1 * problem.lambda2)))
+    tau, _ = tau_bounds(problem)
     return tau, float(down(down(1.0 / problem.geometry.norm_bound())))
 
 

@@ -19,19 +19,11 @@ from numpy.typing import NDArray
 from ..errors import CertificateError
 from ..geometry import FactorGeometry
 from ..problem import TwoLayerProblem
-from ..rounding import down, gamma, sum_upper, up
+from ..rounding import gamma, sum_upper, up
 from .cone_algebra import Segments
-from .cones import (
-    NEAR,
-    SLACK,
-    Block,
-    LeafTest,
-    check_partition,
-    decode_tree,
-    generator_error,
-)
-from .document import decode_float
+from .cones import NEAR, SLACK, Block, LeafTest, generator_error
 from .slopes import float_slopes
+from .view import exponent, replay_partition, scaled_back
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -55,11 +47,6 @@ class InputForm:
     def size(self) -> Array:
         """|a_p|_1, in floating point."""
         return np.asarray(np.abs(self.rows).sum(axis=1))
-
-
-def exponent(array: Array) -> int:
-    """k with max |array| in [2^(k-1), 2^k), 0 for a zero array."""
-    return int(math.frexp(float(np.abs(array).max(initial=0.0)))[1])
 
 
 def input_form(problem: TwoLayerProblem, dual: Array) -> InputForm | None:
@@ -90,13 +77,7 @@ def input_sigma(problem: TwoLayerProblem, form: InputForm, level: float, depth: 
     eta = level * (1.01 * SLACK + 8.0 * r * gamma(8 * (r + d) + 60)) + 2.0**-900
     top = math.sqrt(level + 1.3 * r * eta) + 1.13 * math.sqrt(r) * error
     bound = top / (1.0 - 1.3 * r * e) * (1.0 + 2.0**-45)
-    tau = float(down(4.0 * down(problem.lambda1 * problem.lambda2)))
-    root = float(down(math.sqrt(tau)))
-    try:
-        # divided before it is scaled back: a scaling that ends among the denormal numbers is inexact, and comes last
-        return float(up(math.ldexp(float(up(bound / root * (1.0 + 2.0**-50))), form.shift))) if root > 0 else math.inf
-    except OverflowError:
-        return math.inf
+    return scaled_back(problem, bound, form.shift)
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,11 +171,11 @@ def replay(problem: TwoLayerProblem, dual: Array, claimed: float, artefact: dict
     form = input_form(problem, dual)
     if form is None:
         raise CertificateError("an input-view proof needs a factored geometry and an activation with one kink, at 0.")
-    level = decode_float(artefact["level"], "the level")
-    tree = decode_tree(form.rows.shape[1], artefact, form.rows.shape[0])
-    sigma = input_sigma(problem, form, level, tree.depth)
-    if not sigma <= claimed:
-        raise CertificateError(f"the input-view proof can give {sigma!r} at best, not {claimed!r}.")
-    if not check_partition(tree, InputTest(form, level)):
-        raise CertificateError("a cone of the partition does not pass the test.")
-    return sigma
+    return replay_partition(
+        "input",
+        artefact,
+        claimed,
+        form.rows.shape,
+        lambda level, depth: input_sigma(problem, form, level, depth),
+        lambda level: InputTest(form, level),
+    )

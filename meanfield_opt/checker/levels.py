@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..errors import CertificateError
 from ..problem import TwoLayerProblem
 from ..rounding import down, matmul_bounds, square_interval, sum_lower, sum_upper, up
+from .bounds import tau_bounds
 from .codec import decode_array
 from .envelope import apply_enclosed
 
@@ -60,7 +61,7 @@ def supremum(problem: TwoLayerProblem, dual: Array, y: Array) -> float:
         excess = np.where(silent, 0.0, up(gain - down(problem.lambda1 * cost)))
         worst = float(np.max(np.maximum(excess, 0.0)))
         return worst if math.isfinite(worst) else math.inf
-    tau = float(down(4.0 * down(problem.lambda1 * problem.lambda2)))
+    tau, _ = tau_bounds(problem)
     with np.errstate(divide="ignore"):
         ratio = np.where(silent, 0.0, up(top / down(tau * cost)))
     worst = float(up(np.sqrt(np.max(ratio)))) if (ratio >= 0).all() else math.inf

@@ -26,20 +26,11 @@ from numpy.typing import NDArray
 from ..errors import CertificateError
 from ..geometry import DiagonalPlusLowRank
 from ..problem import TwoLayerProblem
-from ..rounding import down, gamma, sum_upper, up
+from ..rounding import gamma, sum_upper, up
 from .cone_algebra import Segments, segment_sum
-from .cones import (
-    NEAR,
-    SLACK,
-    Block,
-    LeafTest,
-    check_partition,
-    decode_tree,
-    generator_error,
-)
-from .document import decode_float
-from .input_view import exponent
+from .cones import NEAR, SLACK, Block, LeafTest, generator_error
 from .slopes import float_slopes
+from .view import exponent, replay_partition, scaled_back
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -107,13 +98,7 @@ def output_sigma(problem: TwoLayerProblem, form: OutputForm, level: float, depth
     eta += 2.1 * math.sqrt(nu + eta) * slip + 1.1 * slip * slip + 2.0**-700
     delta = 1.1 * n * eta
     bound = math.sqrt((level + delta) * (1.0 + delta * form.weight)) * (1.0 + 2.0**-45)
-    tau = float(down(4.0 * down(problem.lambda1 * problem.lambda2)))
-    root = float(down(math.sqrt(tau)))
-    try:
-        # divided before it is scaled back: a scaling that ends among the denormal numbers is inexact, and comes last
-        return float(up(math.ldexp(float(up(bound / root * (1.0 + 2.0**-50))), form.shift))) if root > 0 else math.inf
-    except OverflowError:
-        return math.inf
+    return scaled_back(problem, bound, form.shift)
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,11 +170,11 @@ def replay(problem: TwoLayerProblem, dual: Array, claimed: float, artefact: dict
         raise CertificateError(
             "an output-view proof needs K_X = diagonal + low rank and an activation with one kink, at 0."
         )
-    level = decode_float(artefact["level"], "the level")
-    tree = decode_tree(form.first.shape[1], artefact, form.first.shape[0])
-    sigma = output_sigma(problem, form, level, tree.depth)
-    if not sigma <= claimed:
-        raise CertificateError(f"the output-view proof can give {sigma!r} at best, not {claimed!r}.")
-    if not check_partition(tree, OutputTest(form, level)):
-        raise CertificateError("a cone of the partition does not pass the test.")
-    return sigma
+    return replay_partition(
+        "output",
+        artefact,
+        claimed,
+        form.first.shape,
+        lambda level, depth: output_sigma(problem, form, level, depth),
+        lambda level: OutputTest(form, level),
+    )

@@ -14,6 +14,9 @@ Pair = tuple[Array, Array]
 EDGES = np.array([-np.inf, -8.0, -4.0, -2.0, -1.0, -0.5, -0.125, 0.0, 0.125, 0.5, 1.0, 2.0, 4.0, 8.0, np.inf])
 ROUNDS = 80
 CHUNK = 20_000
+MOST_CELLS = (
+    1_000_000  # at once: beyond, bounds are taken as they are (numbers in a file may ask for endless subdivision)
+)
 SLACK = 2.0**-46  # far above the rounding of the few operations below, relative to the sizes of what they combine
 
 
@@ -54,6 +57,8 @@ def _suprema(phi: Activation, r: Pair, c: Pair, a: float, tolerance: float) -> A
         left, right = np.concatenate([left[keep], middle[keep]]), np.concatenate([middle[keep], right[keep]])
         if who.size == 0:
             return top
+        if who.size > MOST_CELLS:
+            break
     bound, _ = _cells(phi, (r[0][who], r[1][who]), (c[0][who], c[1][who]), a, left, right)
     np.maximum.at(top, who, bound)
     return top

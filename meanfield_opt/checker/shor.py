@@ -22,8 +22,9 @@ from ..errors import CertificateError
 from ..geometry import FactorGeometry
 from ..problem import TwoLayerProblem
 from ..rounding import down, matmul_bounds, sum_upper, up
+from .bounds import tau_bounds
+from .codec import decode_array
 from .definite import proved_psd
-from .document import decode_array
 from .slopes import left_slope
 
 Array = NDArray[np.float64]
@@ -121,7 +122,7 @@ def shor_sigma(problem: TwoLayerProblem, dual: Array, groups: list[tuple[list[in
         if not 2.0**-900 < squared < 2.0**900:  # an under- or overflowing constant would divide the bound away
             raise CertificateError("the directions are of no ordinary length.")
         total = float(up(total + up(worst / squared)))
-    tau = float(down(4.0 * down(problem.lambda1 * problem.lambda2)))
+    tau, _ = tau_bounds(problem)
     if not (tau > 0 and math.isfinite(total)):
         return math.inf
     return float(up(math.sqrt(float(up(total / tau)))))

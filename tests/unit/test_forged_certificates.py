@@ -88,7 +88,7 @@ def test_a_ratio_is_no_excess(engine: str, tmp_path: Path) -> None:
     """Hole: a proof of sigma for free mass was taken for kappa under a width, where kappa may be infinite.
 
     With relu a width does not bind (a neuron may be long instead of heavy), so that the optimum is that of free mass;
-    the forged files claimed nearly L(0) for a tiny width.
+    the forged files claimed nearly L(0) for a tiny width. Now such a proof is read as one of free mass.
     """
     free = free_problems()[engine]
     narrow = wide(free, 1e-6)
@@ -102,6 +102,23 @@ def test_a_ratio_is_no_excess(engine: str, tmp_path: Path) -> None:
         mfo.verify(tmp_path / "f.json", narrow)
     genuine = forge(tmp_path / "g.json", free, dual, math.nextafter(1.0 / proof.bound, 0.0) * (1 - 1e-12), proof)
     assert mfo.verify(tmp_path / "g.json", free).lower_bound == genuine
+
+
+def test_a_ratio_is_no_excess_where_the_width_binds(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    y = np.sign(rng.standard_normal((2, 6)))
+    free = TwoLayerProblem(
+        activation("shifted_relu"), loss("squared"), FactorGeometry(rng.standard_normal((6, 2))), y, 0.1, 0.1
+    )
+    proof = ENGINES.get("norm").prove(Question(free, 2.0 * y), Limits()).proof
+    assert proof is not None
+    narrow = wide(free, 1e-6)
+    claim = forge(tmp_path / "f.json", narrow, 2.0 * y, 1.0, proof)
+    long = FactorGeometry.weights(free.geometry, 1e4 * np.vstack([y, -y]))
+    shape = Measure(free.geometry.preactivation(long), np.full(4, 1e-7), long)
+    assert narrow.energy(shape) < claim, "the forgery would be harmless"
+    with pytest.raises(CertificateError, match="does not bound"):
+        mfo.verify(tmp_path / "f.json", narrow)
 
 
 def test_an_excess_is_no_ratio(tmp_path: Path) -> None:
@@ -219,3 +236,13 @@ def test_a_kernel_that_is_not_proved_definite_bounds_nothing(tmp_path: Path) -> 
         network_energy_upper(problem, Measure.zero(3))
     with pytest.raises(InputError, match="ill-conditioned"):
         mfo.certify(problem, Measure.zero(3))
+
+
+def test_no_number_in_a_file_asks_for_endless_work() -> None:
+    """Hole: extreme numbers had the checker cut cells until memory ran out, or write out a billion digits."""
+    r, c = np.full(3, 1e308), np.full(3, 1e308)
+    bound = suprema(activation("tanh"), (-r, r), (-c, c), 5e-324, 1e-12)
+    assert (bound >= 1e308).all()
+    for bad in ("1e999999999", "1/" + "9" * 5000, "1e-99999", "1_0", " 1", "0x1"):
+        with pytest.raises(InputError):
+            PiecewiseAffine(((None, None, bad, "0"),))
