@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from ..checker.bounds import best_rigorous_scale
 from ..checker.codec import encode_array, encode_float
-from ..checker.lift import left_slope, pack
+from ..checker.lift import pack
+from ..checker.slopes import left_slope
 from ..geometry import FactorGeometry
 from .copositive_engine import Proposal, repair
 from .engine import Limits, Outcome, ProofEngine, Question, SupremumProof

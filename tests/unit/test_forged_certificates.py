@@ -114,7 +114,7 @@ def test_a_ratio_is_no_excess_where_the_width_binds(tmp_path: Path) -> None:
     assert proof is not None
     narrow = wide(free, 1e-6)
     claim = forge(tmp_path / "f.json", narrow, 2.0 * y, 1.0, proof)
-    long = FactorGeometry.weights(free.geometry, 1e4 * np.vstack([y, -y]))
+    long = free.geometry.weights(1e4 * np.vstack([y, -y]))
     shape = Measure(free.geometry.preactivation(long), np.full(4, 1e-7), long)
     assert narrow.energy(shape) < claim, "the forgery would be harmless"
     with pytest.raises(CertificateError, match="does not bound"):
