@@ -62,6 +62,19 @@ def test_narrow_networks_stop_above_it_and_the_added_neuron_frees_them(narrow: m
     assert any(s.standing == "stuck" for s in narrow.seeds)
 
 
+@pytest.mark.slow
+def test_a_network_that_stays_where_it_is_until_its_certificate_names_a_neuron() -> None:
+    problem = mfo.problems.hypercube(2)
+    c = mfo.compare(problem, best(problem), seeds=[6], width=4, steps=8000, examine=1)
+    (seed,), (out,) = c.seeds, c.escapes
+    assert seed.standing == "stuck"
+    assert out.control == pytest.approx(out.before, rel=1e-2)  # pushed, and fallen back to the same energy
+    assert out.control > 0.03
+    assert out.verdict == "refuted"
+    assert set(out.sources) == {"certificate"}
+    assert out.gaps[-1] <= 1e-4
+
+
 def test_the_page_stands_alone(narrow: mfo.Comparison, tmp_path: Path) -> None:
     file = tmp_path / "page.html"
     write_report(narrow, file)
