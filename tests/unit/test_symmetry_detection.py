@@ -71,6 +71,18 @@ def test_one_entry_moved_by_a_billionth_is_other_data(dense: bool) -> None:
             assert not any(g.preserves(problem) and g.samples[sample] != sample for g in found.generators)
 
 
+def test_nothing_is_found_where_the_moved_entry_leaves_nothing() -> None:
+    """Two labels, or labels of different weights: no exchange of untouched labels survives, and the answer is None."""
+    two = shuffled(2, 1, dense=False)
+    three = mfo.problems.hypercube(3, geometry="anisotropic", alignment=(0.2, 0.5, 0.9))
+    for problem in (two, three):
+        assert detect(problem) is not None
+        for row, sample in itertools.product(range(problem.n_outputs), range(problem.n_samples)):
+            y = problem.targets.copy()
+            y[row, sample] += 1e-9
+            assert detect(dataclasses.replace(problem, targets=y, symmetry=None)) is None
+
+
 def test_kernel_entry_moved_by_a_billionth_is_other_data() -> None:
     problem = shuffled(3, 2, dense=True)
     assert isinstance(problem.geometry, mfo.DenseGeometry)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+
 import cvxpy
 import networkx as nx
 import numpy as np
@@ -175,6 +178,49 @@ def test_theta_prime_of_random_vertex_transitive_graphs(seed: int) -> None:
     assert reduced.value == pytest.approx(full.value, abs=1e-7)
     assert max(reduced.blocks) == 1
     complement = nx.from_numpy_array(1 - graph - np.eye(n))
+    clique, _ = nx.max_weight_clique(complement, weight=None)
+    assert len(clique) <= reduced.upper
+
+
+def cayley_graph(elements: list[tuple[int, ...]], product: Callable[..., tuple[int, ...]], rng: np.random.Generator):  # type: ignore[no-untyped-def]
+    """Adjacency of the Cayley graph of a random set of elements and their inverses; a random relabelling hides the group."""
+    one = next(e for e in elements if product(e, e) == e)
+    inverse = {a: next(b for b in elements if product(a, b) == one) for a in elements}
+    others = [e for e in elements if e != one]
+    picked = [others[k] for k in rng.choice(len(others), size=int(rng.integers(2, 4)), replace=False)]
+    joins = {*picked, *(inverse[e] for e in picked)}
+    order = rng.permutation(len(elements))
+    shuffled = [elements[k] for k in order]
+    return np.array([[float(product(inverse[a], b) in joins) for b in shuffled] for a in shuffled])
+
+
+def dihedral_product(a: tuple[int, ...], b: tuple[int, ...], m: int = 7) -> tuple[int, ...]:
+    """(r, s): rotation r after s reflections."""
+    return ((a[0] + (-b[0] if a[1] else b[0])) % m, a[1] ^ b[1])
+
+
+CAYLEY = {
+    "dihedral group of order 14": (
+        [(r, s) for r in range(7) for s in range(2)],
+        dihedral_product,
+    ),
+    "S4": (list(itertools.permutations(range(4))), lambda a, b: tuple(a[k] for k in b)),
+    "Z_2^4": (list(itertools.product((0, 1), repeat=4)), lambda a, b: tuple(x ^ y for x, y in zip(a, b))),
+}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("group", CAYLEY)
+def test_theta_prime_of_random_cayley_graphs(group: str, seed: int) -> None:
+    """Vertex-transitive and not circulant: the groups are not cyclic; the dihedral one and S4 do not commute."""
+    graph = cayley_graph(*CAYLEY[group], np.random.default_rng(seed))
+    degrees = graph.sum(axis=0)
+    assert (graph == graph.T).all()
+    assert (degrees == degrees[0]).all()
+    reduced, full = theta_prime(graph), theta_prime(graph, symmetry=False)
+    assert reduced.value == pytest.approx(full.value, rel=1e-7)
+    assert reduced.classes < graph.size
+    complement = nx.from_numpy_array(1 - graph - np.eye(len(graph)))
     clique, _ = nx.max_weight_clique(complement, weight=None)
     assert len(clique) <= reduced.upper
 
