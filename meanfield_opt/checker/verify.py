@@ -15,7 +15,7 @@ from ..errors import CertificateError, MeanFieldError
 from ..measure import Measure
 from ..plugins import Registry
 from ..problem import MeanFieldProblem, TwoLayerProblem
-from . import envelope, input_view, levels, output_view, pairs, shor
+from . import envelope, input_view, levels, output_view, pairs, shor, sign_cells
 from .bounds import lower_from_proof, network_energy_upper
 from .codec import decode_float, expect_keys
 from .compact import decode_dual
@@ -42,6 +42,7 @@ REPLAYS: dict[str, Replay] = {
     "copositive": replay_lift,
     "exchange": replay_exchange,
     "pairs": pairs.replay,
+    "cells": sign_cells.replay,
 }
 #: kind of proof -> the suprema that its replay bounds: "ratio" (sigma, free mass), "excess" (kappa, under a width).
 #: A ratio says nothing about the excess: where sigma > 1 and phi is homogeneous, kappa is infinite.
@@ -56,6 +57,7 @@ PROVES: dict[str, frozenset[str]] = {
     "copositive": frozenset({"ratio"}),
     "exchange": frozenset({"ratio"}),
     "pairs": frozenset({"ratio", "excess"}),
+    "cells": frozenset({"ratio"}),
 }
 
 

@@ -105,7 +105,10 @@ class GeneratedSymmetry(Symmetry):
         _, orbit = connected_components(graph, directed=False)
         signed = np.concatenate([dual.ravel(), -dual.ravel()])
         mean = np.bincount(orbit, weights=signed) / np.bincount(orbit)
-        mean = mean[orbit]
+        # an orbit and its negative are summed in different orders: one of them decides, so that the result is invariant
+        mirror = np.empty(mean.size, dtype=np.int64)
+        mirror[orbit] = orbit[np.arange(2 * size) - size]
+        mean = np.where(np.arange(mean.size) <= mirror, mean, -mean[mirror])[orbit]
         # an orbit that meets its own negative has mean zero up to rounding: make it exact
         mean[:size][orbit[:size] == orbit[size:]] = 0.0
         return np.asarray(mean[:size].reshape(d, p))
