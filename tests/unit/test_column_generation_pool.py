@@ -11,7 +11,7 @@ from meanfield_backends.colgen.carrier import choose_carrier
 from meanfield_backends.colgen.dictionary import solve_dictionary
 from meanfield_backends.colgen.masses import interior_point
 from meanfield_backends.colgen.reduce import caratheodory
-from meanfield_backends.colgen.search import Found, levels
+from meanfield_backends.colgen.search import Found, evening, levels
 from meanfield_backends.colgen.slide import Particles
 from meanfield_backends.colgen.state import State
 
@@ -124,3 +124,23 @@ def test_the_master_on_fixed_atoms_at_its_limits() -> None:
         solve_dictionary(
             np.maximum(np.random.default_rng(0).standard_normal((50, 2)), 0), targets, np.ones(50), 0.01, 0.01, most=1
         )
+
+
+def test_inputs_a_thousand_times_larger_in_one_column_are_solved() -> None:
+    """It stopped with a gap of 8e-2: starts, and what counts as a new column, followed the large inputs alone."""
+    rng = np.random.default_rng(7)
+    x, y = rng.standard_normal((30, 2)), np.sign(rng.standard_normal((30, 2)))
+    problem = mfo.problems.dataset(x * np.array([1e3, 1.0]), y, lambda1=0.3, lambda2=0.3)
+    solution = mfo.solve(problem, tolerance=1e-3, max_iterations=30)
+    assert solution.stats["sampled_gap"] <= 1e-3
+
+
+def test_evening_gives_patterns_of_like_lengths() -> None:
+    rng = np.random.default_rng(0)
+    problem = mfo.problems.dataset(
+        rng.standard_normal((50, 3)) * np.array([1e4, 1.0, 1e-3]), rng.standard_normal((50, 1))
+    )
+    evener, lengths = evening(problem.geometry)
+    np.testing.assert_allclose(evener @ lengths, np.eye(4), atol=1e-6)
+    values = np.linalg.svd(problem.geometry.preactivation(evener), compute_uv=False)
+    assert values.max() <= values.min() * (1 + 1e-4)

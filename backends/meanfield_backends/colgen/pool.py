@@ -24,7 +24,7 @@ from .improve import with_random
 from .masses import interior_point
 from .master import master_energy
 from .reduce import caratheodory, merge, prune
-from .search import Found, levels, search
+from .search import Found, evening, levels, search
 from .slide import Particles, slide
 from .state import State, Stopwatch
 
@@ -41,6 +41,8 @@ MOST_STARTS = 512
 FAR = 0.1
 #: multiplications spent on first-order ascent in one search
 WORK = 1e10
+#: ratio of input scales above which the first columns are drawn, not slid
+UNEVEN = 300.0
 EPSILONS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8)
 
 
@@ -65,9 +67,12 @@ def unit_rows(x: Array) -> Array:
     return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-300))
 
 
-def different(x: Array, limit: int, angle: float) -> Array:
-    """Up to ``limit`` of the directions x (N, n), the first ones, no two within ``angle`` (at least 5e-6)."""
-    unit = unit_rows(x)
+def different(x: Array, limit: int, angle: float, lengths: Array) -> Array:
+    """Up to ``limit`` of the weights x (N, n), the first ones, scaled to length 1.
+
+    No two have patterns x lengths within ``angle`` (at least 5e-6) of each other. lengths (n, n): A^T A to the power 1/2, up to a factor.
+    """
+    unit = unit_rows(x @ lengths)
     near = unit @ unit.T > 1.0 - max(1e-11, 0.5 * angle * angle)
     left, chosen = np.ones(x.shape[0], dtype=bool), []
     for i in range(x.shape[0]):
@@ -76,7 +81,7 @@ def different(x: Array, limit: int, angle: float) -> Array:
             left &= ~near[i]
             if len(chosen) == limit:
                 break
-    return np.asarray(unit[chosen])
+    return unit_rows(x[chosen])
 
 
 def price(
@@ -93,19 +98,20 @@ def price(
     starts: of the first-order search in one dimension; more in proportion to the dimensions. gap: of the round before.
     """
     n, dual = carrier.dimension, state.dual
+    evener, lengths = evening(carrier.geometry)
     active = _active(problem, carrier, state)
     cost = 160.0 * problem.n_samples * (n + problem.n_outputs)
     wide = int(min(starts * max(1.0, 0.75 * n), max(WORK / cost, starts)))
     found = search(problem, carrier, dual, active, rng, starts=wide, iterations=40, watch=watch)
     few = min(starts, MOST_STARTS)
-    apart = different(found.x[: 8 * MOST_STARTS], MOST_STARTS, 1e-2)
+    apart = different(found.x[: 8 * MOST_STARTS], MOST_STARTS, 1e-2, lengths)
     rows = carrier.patterns(np.eye(n)).T
     if gap > FAR:  # the dual point will move far: maxima need not be exact yet
         groups: list[tuple[Array, tuple[float, ...]]] = [(apart[:few], EPSILONS[1:4])]
     else:
         base = active[rng.integers(active.shape[0], size=few)] if active.shape[0] else active
         noise = unit_rows(rng.standard_normal(base.shape)) * 10.0 ** rng.uniform(-4.0, -0.5, (base.shape[0], 1))
-        near = np.vstack([active, base + noise])
+        near = np.vstack([active, (unit_rows(base @ lengths) + noise) @ evener])
         groups = [(apart[:few], EPSILONS), (apart, EPSILONS[2:]), (near, EPSILONS[3:])]
     # of what first-order ascent found, all that is far apart while exact maxima are not wanted, later just the highest
     sharp = [apart if gap > FAR else found.x[:1]]
@@ -141,6 +147,11 @@ def begin(
     moved = state.particles
     if moved.count == 0:
         moved = with_random(problem, carrier, moved, size, rng)
+        evener = evening(carrier.geometry)[0]
+        spread = np.linalg.norm(evener, 2)  # the least singular value is 1
+        if spread > UNEVEN:  # sliding in weights would only ever follow the largest inputs
+            state.columns, state.column_masses = unit_rows(moved.x @ evener), np.zeros(moved.count)
+            return
         work = size * problem.n_samples * (carrier.dimension + problem.n_outputs)
         steps = int(min(200, max(20, WORK / work)))
         for eps in (0.1, 0.03, 0.01):
@@ -180,7 +191,9 @@ def master(problem: TwoLayerProblem, carrier: Carrier, state: State, new: Array,
     if centre is None:
         return False
     share = centre.masses / float(centre.masses.sum())
-    used = share > max(1e-12, 10.0 * accuracy / share.size)
+    # small masses may still matter to the outputs where inputs are large
+    effect = np.linalg.norm(centre.readouts, axis=0) * np.linalg.norm(features, axis=1) / np.sqrt(none)
+    used = np.maximum(share, effect) > max(1e-12, 10.0 * accuracy / share.size)
     atoms = Particles(x[used], centre.readouts[:, used], centre.masses[used])
     energy = master_energy(problem, features[used], carrier.cost(atoms.x), atoms.readouts, atoms.masses)
     if energy <= state.energy:
@@ -200,9 +213,13 @@ def round_(
 ) -> bool:
     """Add the violated maxima and solve the master; False where that failed."""
     new = np.zeros((0, carrier.dimension))
+    evener, lengths = evening(carrier.geometry)
     if found is not None:
-        new = different(found.x[found.level > 1.0][: 4 * MOST_COLUMNS], MOST_NEW, min(0.05, 0.1 * gap))
+        new = different(found.x[found.level > 1.0][: 4 * MOST_COLUMNS], MOST_NEW, min(0.05, 0.1 * gap), lengths)
     accuracy = max(1e-13, min(1e-2 * gap, max(1e-2 * options.tolerance, 1e-3 * gap)))
+    spread = float(np.linalg.norm(evener, 2))
+    if spread > UNEVEN:  # a slight error of the dual point is a great violation along the largest inputs
+        accuracy = max(1e-13, accuracy / spread)
     return master(problem, carrier, state, new, accuracy, gap)
 
 

@@ -153,15 +153,15 @@ def _output_view(
     return h
 
 
-def evened(space: Geometry, theta: Array) -> Array:
-    """Weights whose patterns vary as much in every direction of the inputs as ``theta`` (N, r) does.
+def evening(space: Geometry) -> tuple[Array, Array]:
+    """T and T^-1 (r, r) such that theta T has patterns that vary alike in every direction: those of A T^T have equal lengths.
 
-    On inputs of very different scales weights drawn alike give patterns that follow the largest alone.
+    On inputs of very different scales weights drawn alike give patterns that follow the largest alone. T = U diag(s_max / s_i) U^T.
     """
     gram = space.pullback(space.preactivation(np.eye(space.n_parameters)))
     w, u = np.linalg.eigh(0.5 * (gram + gram.T))
-    root = np.sqrt(np.maximum(w, 1e-20 * w[-1]))
-    return np.asarray((theta * (root[-1] / root)) @ u.T)
+    root = np.sqrt(np.maximum(w / max(float(w[-1]), 1e-300), 1e-20))
+    return (u / root) @ u.T, (u * root) @ u.T
 
 
 def _input_view(
@@ -179,7 +179,7 @@ def _input_view(
     homogeneous = problem.activation.degree == 1.0
     directions = _directions(dual, rng, starts // 2)
     random = rng.standard_normal((starts // 2 + 8, space.n_parameters))
-    random[::2] = evened(space, random[::2])
+    random[::2] = random[::2] @ evening(space)[0]
     theta = np.vstack([space.pullback(directions @ dual), random])
     h = space.preactivation(theta)
     size = _scales(problem, theta.shape[0], rng) / np.maximum(np.sqrt(np.mean(h**2, axis=1)), 1e-300)
