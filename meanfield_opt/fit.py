@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import math
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, optimize
 
+from .box_program import solve_inner
 from .errors import RefusalError
-from .loss import Loss, Proximal
+from .loss import ConicTerms, Loss, Proximal
 from .losses.output_bias import OutputBias
 from .losses.squared import Squared
 from .losses.weighted import Weighted
 
 Array = NDArray[np.float64]
+log = logging.getLogger(__name__)
 
 
 def best_readout(loss: Loss, features: Array, targets: Array, ridge: float, start: Array | None = None) -> Array:
@@ -27,7 +30,8 @@ def inner_problem(
 ) -> tuple[Array, Array]:
     """(V, Z): the minimiser of L(V Phi; Y) + ridge |V|^2 and the optimal dual point Z = -dL, V = Z Phi^T / (2 ridge).
 
-    Squared losses: linear systems. Smooth losses: L-BFGS in the metric of their curvature bound. Nonsmooth losses: the
+    Squared losses: linear systems. Smooth losses: L-BFGS in the metric of their curvature bound. Piecewise linear losses:
+    their dual, a quadratic program over a box, by an interior point method. Other nonsmooth losses: the
     method of multipliers on F = V Phi, for which the loss must have a proximal operator (RefusalError otherwise): a
     subgradient at the optimum alone would not be a dual point.
     """
@@ -112,6 +116,13 @@ def _minimise(objective: object, first: Array, gtol: float) -> Array:
 
 def _nonsmooth(loss: Loss, phi: Array, targets: Array, ridge: Array, start: Array | None) -> tuple[Array, Array]:
     """Multipliers: Z+ = Z + s (F - V Phi) with F the proximal point, V minimising the augmented Lagrangian."""
+    form = loss.residual_form(targets) if isinstance(loss, ConicTerms) else None
+    if form is not None and not form.quadratic:
+        v, z = solve_inner(form, phi, ridge)
+        gap, primal = _inner_gap(loss, phi, targets, ridge, v, z)
+        if gap <= 1e-8 * (1e-300 + abs(primal)):
+            return v, z
+        log.debug("the box program of the inner problem ends at a gap of %.1e; multipliers go on", gap)
     if not isinstance(loss, Proximal):
         raise RefusalError(
             f"the {loss.name} loss is neither smooth nor has it a proximal operator, so its output weights cannot be found."
@@ -141,10 +152,7 @@ def _nonsmooth(loss: Loss, phi: Array, targets: Array, ridge: Array, start: Arra
         flat = _minimise(lambda x, step=step: (lambda r: (r[0], r[1].ravel()))(step(x)), (v @ root).ravel(), 1e-13)
         _, _, v, z = step(flat)
         dual = loss.project_dual(z, targets)
-        response = dual @ phi.T
-        bound = loss.dual_value(dual, targets) - _quadratic(response, ridge)
-        primal = loss.value(v @ phi, targets) + float(np.sum(ridge * np.square(v)))
-        gap = primal - bound
+        gap, primal = _inner_gap(loss, phi, targets, ridge, v, dual)
         if best is None or gap < best[0]:
             best = (gap, v, dual)
         if gap <= 1e-11 * (1e-300 + abs(primal)):
@@ -152,6 +160,13 @@ def _nonsmooth(loss: Loss, phi: Array, targets: Array, ridge: Array, start: Arra
         sigma = min(sigma * 2.0, 1e6)
     assert best is not None
     return best[1], best[2]
+
+
+def _inner_gap(loss: Loss, phi: Array, targets: Array, ridge: Array, v: Array, dual: Array) -> tuple[float, float]:
+    """(duality gap, primal value) of the inner problem."""
+    bound = loss.dual_value(dual, targets) - _quadratic(dual @ phi.T, ridge)
+    primal = loss.value(v @ phi, targets) + float(np.sum(ridge * np.square(v)))
+    return primal - bound, primal
 
 
 def _quadratic(response: Array, ridge: Array) -> float:
