@@ -223,7 +223,7 @@ def solve_split(base: Array, fixed: Array, free: int, seconds: float) -> tuple[f
     b = np.concatenate([-weight * fixed[row, col], np.zeros(pairs)])
     cost = np.zeros(variables)
     cost[0] = 1.0
-    x = _clarabel(a, b, cost, order, m, pairs, seconds) if interior else _scs(a, b, cost, order, m, pairs, seconds)
+    x = solve_cone(a, b, cost, order, m, pairs, seconds) if interior else _scs(a, b, cost, order, m, pairs, seconds)
     if x is None or not np.isfinite(x).all():
         return None
     slack = np.zeros((order, order))
@@ -231,7 +231,8 @@ def solve_split(base: Array, fixed: Array, free: int, seconds: float) -> tuple[f
     return float(x[0]), x[1 : 1 + free], slack
 
 
-def _clarabel(a: Any, b: Array, cost: Array, order: int, m: int, pairs: int, seconds: float) -> Array | None:
+def solve_cone(a: Any, b: Array, cost: Array, order: int, m: int, pairs: int, seconds: float) -> Array | None:
+    """min cost . x with b - A x in (PSD triangle of ``order``) x (nonnegative ``pairs``), by an interior-point method."""
     import clarabel
     from scipy import sparse
 

@@ -8,7 +8,8 @@ types. So the form of order P is copositive exactly if this one of order T is:
 
     M = t [diag(1 / (n_c lambda_c)) - k beta beta^T] - z^T z,   beta_c = b_c / lambda_c,   k = 1 / (1/w + sum n_c b_c^2 / lambda_c).
 
-The types are read from the arrays, and M = PSD + N with N >= 0 is tested in exact rationals.
+The types are read from the arrays, and M = PSD + N with N >= 0 is tested in exact rationals; from order 5 on, where that can
+be loose, a copositivity proof of any kind that ``checker.copositive`` replays may stand in its place.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ..errors import CertificateError
 from ..geometry import DiagonalPlusLowRank
 from ..problem import TwoLayerProblem
 from .codec import decode_array, decode_float, expect_keys
+from .copositive import replay as replay_copositive
 from .exact import is_psd
 from .lift import reducible
 from .symmetric import sqrt_upper, tau_exact
@@ -93,11 +95,24 @@ def exchange_sigma(problem: TwoLayerProblem, types: Types, t: float, slack: Arra
     return sqrt_upper(Fraction(t) / tau_exact(problem)) if is_psd(rest) else math.inf
 
 
+def integer_form(types: Types, t: float) -> list[list[int]]:
+    """The matrix M times the least common denominator of its entries."""
+    form = types.form(Fraction(t))
+    common = math.lcm(*(value.denominator for row in form for value in row))
+    return [[int(value * common) for value in row] for row in form]
+
+
 def replay_exchange(problem: TwoLayerProblem, dual: Array, claimed: float, artefact: dict[str, Any]) -> float:
     """The sigma that the artefact proves."""
-    expect_keys(artefact, {"t", "slack"}, "the proof by exchangeable samples")
+    other = "copositivity" if "copositivity" in artefact else "slack"
+    expect_keys(artefact, {"t", other}, "the proof by exchangeable samples")
     types = types_of(problem, dual)
     if types is None:
         raise CertificateError("the samples are not exchangeable in few types, or the reduced form does not apply.")
-    slack = decode_array(artefact["slack"], "the matrix N", ndim=2)
-    return exchange_sigma(problem, types, decode_float(artefact["t"], "t"), slack)
+    t = decode_float(artefact["t"], "t")
+    if other == "slack":
+        return exchange_sigma(problem, types, t, decode_array(artefact["slack"], "the matrix N", ndim=2))
+    if t < 0:
+        raise CertificateError("t is negative.")
+    replay_copositive(integer_form(types, t), artefact["copositivity"])
+    return sqrt_upper(Fraction(t) / tau_exact(problem))

@@ -124,3 +124,39 @@ def test_exact_pricing_over_supports_beats_every_sample() -> None:
     h = np.maximum(rng.standard_normal((100_000, 5)), 0)
     sampled = ((dual @ h.T) ** 2).sum(axis=0) / (0.1 * np.einsum("si,ij,sj->s", h, inverse, h) + 1e-300)
     assert sampled.max() <= ratios.max() * (1 + 1e-12)
+
+
+@pytest.mark.parametrize(("samples", "labels", "seed"), [(200, 3, 0), (1024, 3, 1), (60, 4, 2)])
+def test_many_types_are_proved_by_any_copositivity_proof(samples: int, labels: int, seed: int) -> None:
+    """From 5 types on PSD + N is loose; an exact proof comes within 1e-6 of patterns actually met."""
+    problem = whitened(samples, labels, seed)
+    kinds = np.unique(problem.targets, axis=1, return_inverse=True)[1].ravel()
+    rng = np.random.default_rng(seed)
+    dual = (problem.targets * rng.uniform(0.5, 1.5, (labels, 1)) + 0.2 * rng.standard_normal((labels, kinds.max() + 1))[:, kinds])  # fmt: skip
+    proof = ENGINE.prove(Question(problem, dual), Limits(target=1e-7)).proof
+    assert proof is not None
+    assert replay_exchange(problem, dual, proof.bound, proof.artefact) == proof.bound
+    # independently: the iteration of theory section 3 on patterns of all samples
+    h = np.maximum(rng.standard_normal((400, kinds.max() + 1)), 0.0)[:, kinds]
+    best = 0.0
+    for _ in range(200):
+        h = np.maximum(problem.geometry.apply((problem.features(h) @ dual.T) @ dual), 0.0)
+        h /= np.maximum(h.max(axis=1, keepdims=True), 1e-300)
+        best = max(best, float(problem.ratio(dual, h[h.any(axis=1)]).max(initial=0.0)))
+    assert best <= proof.bound * (1 + 1e-12)
+    if "copositivity" in proof.artefact:
+        assert proof.bound <= best * (1 + 1e-5)
+        t = float.fromhex(proof.artefact["t"])
+        lower = {**proof.artefact, "t": (t * (1 - 1e-4)).hex()}
+        for artefact in (
+            lower,
+            {**proof.artefact, "t": (-t).hex()},
+            {**proof.artefact, "copositivity": {"kind": "psd"}},
+            {**proof.artefact, "copositivity": {"kind": "nonnegative"}},
+            {**proof.artefact, "copositivity": None},
+            {**proof.artefact, "slack": None},
+        ):
+            with pytest.raises(mfo.CertificateError):
+                replay_exchange(problem, dual, proof.bound, artefact)
+        with pytest.raises(mfo.CertificateError):
+            replay_exchange(problem, 1.01 * dual, proof.bound, proof.artefact)
