@@ -38,7 +38,9 @@ def tampering(count: int, seed: int) -> dict[str, object]:
     begun, total = time.monotonic(), attack_tampering.Tally()
     for piece in range(-(-count // 2500)):
         with tempfile.TemporaryDirectory() as folder:
-            tally = attack_tampering.attack(Path(folder), min(2500, count - total.files), (seed, piece))
+            tally = attack_tampering.attack(
+                Path(folder), min(2500, count - total.files), (seed, piece), transplants=piece == 0
+            )
         print(tally.rejected, tally.harmless, *tally.wrong[:5], *tally.crashed[:5], sep="\n  ", flush=True)
         total.add(tally)
     return {

@@ -14,7 +14,8 @@ from ..problem import TwoLayerProblem
 from ..rounding import down, up
 from .bounds import tau_bounds
 from .codec import decode_float
-from .cones import LeafTest, check_partition, decode_tree
+from .cone_tree import decode_tree
+from .cones import LeafTest, check_partition
 
 Array = NDArray[np.float64]
 

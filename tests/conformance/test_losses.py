@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 import meanfield_opt as mfo
 from meanfield_opt.fit import inner_problem
-from meanfield_opt.loss import Proximal, SummedLoss
-from meanfield_opt.losses.output_bias import zero_row_sums
+from meanfield_opt.loss import SummedLoss
 from meanfield_opt.plugins import LOSSES
 
 arb = flint.arb
@@ -286,26 +285,6 @@ def test_inner_problem_closes_its_own_gap(ell: mfo.Loss) -> None:
         assert primal - dual <= 1e-6 * (1e-3 + abs(primal))
 
 
-PROXIMAL = [
-    ell
-    for ell in ALL
-    if isinstance(ell, Proximal) and not (ell.name == "weighted" and not isinstance(ell.inner, Proximal))
-]
-
-
-@pytest.mark.parametrize("ell", PROXIMAL, ids=identity)
-@given(f=arrays, g=arrays, step=st.floats(0.01, 20))
-def test_proximal_point_is_the_minimiser(ell: Any, f: Array, g: Array, step: float) -> None:
-    y = targets_of(ell)
-
-    def objective(x: Array) -> float:
-        return float(ell.value(x, y)) + float(np.sum(np.square(x - f))) / (2 * step)
-
-    point = ell.proximal(f, y, step)
-    for other in (g, point + 1e-3 * (g - point), f):
-        assert objective(point) <= objective(other) * (1 + 1e-12) + 1e-12
-
-
 @each
 def test_rebuilt_from_json_parameters(ell: mfo.Loss) -> None:
     import json
@@ -313,38 +292,6 @@ def test_rebuilt_from_json_parameters(ell: mfo.Loss) -> None:
     assert mfo.loss(ell.name, **json.loads(json.dumps(ell.parameters))) == ell
 
 
-def test_integer_weights_are_repetitions() -> None:
-    rng = np.random.default_rng(0)
-    f, y = rng.standard_normal((2, 5)), np.sign(rng.standard_normal((2, 5)))
-    counts = np.array([1, 3, 2, 1, 4])
-    for base in ("squared", "logistic", "hinge", "squared_hinge", "huber"):
-        ell, weighted = mfo.loss(base), mfo.loss("weighted", base=base, sample_weights=tuple(counts.astype(float)))
-        repeated = ell.value(np.repeat(f, counts, axis=1), np.repeat(y, counts, axis=1))
-        assert weighted.value(f, y) == pytest.approx(repeated, rel=1e-12)
-
-
-def test_wrong_targets_and_weights_are_refused() -> None:
-    y = np.array([[1.0, 0.5], [-1.0, 1.0]])
-    for name in ("logistic", "hinge", "squared_hinge", "softmax"):
-        with pytest.raises(mfo.InputError, match=name.replace("_", "[ _]")):
-            mfo.loss(name).check_targets(y)
-    with pytest.raises(mfo.InputError, match="sample_weights has 3"):
-        mfo.loss("weighted", sample_weights=(1.0, 2.0, 3.0)).check_targets(y)
-    for bad in ((1.0, -1.0), (0.0, 1.0), (math.nan, 1.0), (), "ab", 3.0):
-        with pytest.raises(mfo.InputError):
-            mfo.loss("weighted", sample_weights=bad)
-    with pytest.raises(mfo.InputError, match="couples"):
-        mfo.loss("weighted", base="softmax", output_weights=(1.0, 2.0))
-    with pytest.raises(mfo.InputError, match="unpenalised"):
-        mfo.loss("output_bias", base="softmax")
-
-
 def test_all_summed_losses_name_their_terms() -> None:
     make: Callable[[mfo.Loss], bool] = lambda ell: isinstance(ell, SummedLoss)  # noqa: E731
     assert sum(map(make, ALL)) >= 8
-
-
-def test_zero_row_sums_among_the_denormal_numbers() -> None:
-    """Found by the concavity law: no grid is left below the denormal numbers."""
-    row = np.array([[-5.6e-312, 0.0, -5.6e-312, -5.6e-312, 1.67e-311]])
-    np.testing.assert_array_equal(zero_row_sums(row), np.zeros((1, 5)))

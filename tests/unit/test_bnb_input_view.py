@@ -15,7 +15,7 @@ from meanfield_opt.certificate import ENGINES, Limits, Outcome, Question
 from meanfield_opt.certificate.bnb.driver import search
 from meanfield_opt.certificate.bnb.input_view import InputView
 from meanfield_opt.certificate.bnb.kernels import depths
-from meanfield_opt.checker import cones
+from meanfield_opt.checker import cone_tree
 from meanfield_opt.checker.cone_algebra import copositive_up_to
 from meanfield_opt.checker.input_view import input_form, input_sigma
 from meanfield_opt.checker.verify import REPLAYS
@@ -142,16 +142,16 @@ def test_tampered_partitions_are_refused() -> None:
         check(problem, dual * 1.001, bound, good)
     with pytest.raises(mfo.CertificateError, match=r"size|complete|belong|cut short"):
         check(problem, dual, bound, {**good, "nodes": good["nodes"] - 2})
-    flat = np.frombuffer(cones._unpack(good["ops"], good["nodes"]), np.uint8).copy()
+    flat = np.frombuffer(cone_tree._unpack(good["ops"], good["nodes"]), np.uint8).copy()
     for position in range(0, flat.size, 7):
         changed = flat.copy()
         changed[position] = 0 if changed[position] else 1  # a cut undone or invented
         with pytest.raises(mfo.CertificateError):
-            check(problem, dual, bound, {**good, "ops": cones._pack(changed.tobytes())})
-    rows = np.frombuffer(cones._unpack(good["rows"], 10**6), "<u4").copy()
+            check(problem, dual, bound, {**good, "ops": cone_tree._pack(changed.tobytes())})
+    rows = np.frombuffer(cone_tree._unpack(good["rows"], 10**6), "<u4").copy()
     rows[0] = 15
     with pytest.raises(mfo.CertificateError, match="do not exist"):
-        check(problem, dual, bound, {**good, "rows": cones._pack(rows.tobytes())})
+        check(problem, dual, bound, {**good, "rows": cone_tree._pack(rows.tobytes())})
     for text in ("", "!!", good["ops"][:-8], good["ops"][:40]):
         with pytest.raises(mfo.CertificateError):
             check(problem, dual, bound, {**good, "ops": text})
@@ -230,5 +230,5 @@ def test_levels_that_rise_during_a_stage_still_give_a_valid_bound() -> None:
     depth = depths(found.partition.ops)
     sigma = input_sigma(problem, form, found.partition.level, int(depth.max()) + 1)
     assert sigma == pytest.approx(honest.proof.bound, rel=3e-6)
-    artefact = {"level": found.partition.level.hex(), **cones.encode_tree(3, found.partition.ops, depth)}
+    artefact = {"level": found.partition.level.hex(), **cone_tree.encode_tree(3, found.partition.ops, depth)}
     assert REPLAYS["input_view"](problem, dual, sigma, artefact) == sigma

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...checker.cones import encode_tree
+from ...checker.cone_tree import encode_tree
 from ...checker.document import encode_float
 from ...checker.input_view import InputForm, input_form, input_sigma
 from ...checker.norm import norm_sigma

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...checker.cones import encode_tree
+from ...checker.cone_tree import encode_tree
 from ...checker.document import encode_float
 from ...checker.norm import norm_sigma
 from ...checker.output_view import OutputForm, output_form, output_sigma

@@ -1,0 +1,76 @@
+"""Losses: proximal points, weights as repetitions, refusals, and what the laws found."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import meanfield_opt as mfo
+from meanfield_opt.loss import Proximal
+from meanfield_opt.losses.output_bias import zero_row_sums
+from meanfield_opt.plugins import LOSSES
+
+Array = Any
+WEIGHTS = (0.3, 1.0, 2.5, 7.0, 0.01)
+PLAIN = [mfo.loss(name) for name in LOSSES.names() if LOSSES.builtin(name)]
+PROXIMAL = [ell for ell in PLAIN if isinstance(ell, Proximal) and ell.name != "weighted"] + [
+    mfo.loss("huber", delta=0.3),
+    mfo.loss("residual", above=0.5, below=3.0, quadratic=True),
+    mfo.loss("residual", above=1.5, below=0.25, quadratic=True, margin=True),
+    mfo.loss("residual", above=None, below=0.0, quadratic=True),
+    mfo.loss("weighted", base="squared", sample_weights=WEIGHTS),
+    mfo.loss("weighted", base="hinge", output_weights=(3.0, 0.1)),
+    mfo.loss("weighted", base=mfo.loss("residual", above=0.3, below=0.7), sample_weights=WEIGHTS),
+]
+arrays = st.lists(st.floats(-6, 6), min_size=10, max_size=10).map(lambda x: np.array(x).reshape(2, 5))
+
+
+@pytest.mark.parametrize("ell", PROXIMAL, ids=lambda ell: str(ell.name))
+@settings(derandomize=True, deadline=None, max_examples=10)
+@given(f=arrays, g=arrays, step=st.floats(0.01, 20))
+def test_proximal_point_is_the_minimiser(ell: Any, f: Array, g: Array, step: float) -> None:
+    y = np.array([[1.0, -1.0, 1.0, 1.0, -1.0], [-1.0, 1.0, -1.0, -1.0, 1.0]])
+
+    def objective(x: Array) -> float:
+        return float(ell.value(x, y)) + float(np.sum(np.square(x - f))) / (2 * step)
+
+    point = ell.proximal(f, y, step)
+    for other in (g, point + 1e-3 * (g - point), f):
+        assert objective(point) <= objective(other) * (1 + 1e-12) + 1e-12
+
+
+def test_integer_weights_are_repetitions() -> None:
+    rng = np.random.default_rng(0)
+    f, y = rng.standard_normal((2, 5)), np.sign(rng.standard_normal((2, 5)))
+    counts = np.array([1, 3, 2, 1, 4])
+    for base in ("squared", "logistic", "hinge", "squared_hinge", "huber"):
+        ell, weighted = mfo.loss(base), mfo.loss("weighted", base=base, sample_weights=tuple(counts.astype(float)))
+        repeated = ell.value(np.repeat(f, counts, axis=1), np.repeat(y, counts, axis=1))
+        assert weighted.value(f, y) == pytest.approx(repeated, rel=1e-12)
+
+
+def test_wrong_targets_and_weights_are_refused() -> None:
+    y = np.array([[1.0, 0.5], [-1.0, 1.0]])
+    for name in ("logistic", "hinge", "squared_hinge", "softmax"):
+        with pytest.raises(mfo.InputError, match=name.replace("_", "[ _]")):
+            mfo.loss(name).check_targets(y)
+    with pytest.raises(mfo.InputError, match="sample_weights has 3"):
+        mfo.loss("weighted", sample_weights=(1.0, 2.0, 3.0)).check_targets(y)
+    for bad in ((1.0, -1.0), (0.0, 1.0), (math.nan, 1.0), (), "ab", 3.0):
+        with pytest.raises(mfo.InputError):
+            mfo.loss("weighted", sample_weights=bad)
+    with pytest.raises(mfo.InputError, match="couples"):
+        mfo.loss("weighted", base="softmax", output_weights=(1.0, 2.0))
+    with pytest.raises(mfo.InputError, match="unpenalised"):
+        mfo.loss("output_bias", base="softmax")
+
+
+def test_zero_row_sums_among_the_denormal_numbers() -> None:
+    """Found by the concavity law: no grid is left below the denormal numbers."""
+    row = np.array([[-5.6e-312, 0.0, -5.6e-312, -5.6e-312, 1.67e-311]])
+    np.testing.assert_array_equal(zero_row_sums(row), np.zeros((1, 5)))
