@@ -156,18 +156,19 @@ def optima(count: int, rng: Rng) -> Result:
         for z in dual_points(problem, network, base, exponent, rng):
             question = Question(problem, z)
             for engine in (ENGINES.get(n) for n in ENGINES.names()):
-                slow = engine.name in ("copositive", "orbital", "shor") and rng.random() < 0.8
+                slow = engine.name in ("copositive", "orbital", "shor", "lift") and rng.random() < 0.8
                 if slow or engine.refusal(question) is not None:
                     continue
                 with np.errstate(all="ignore"):
-                    proof = engine.prove(question, Limits(seconds=0.15, target=1e-3, workers=1)).proof
+                    outcome = engine.prove(question, Limits(seconds=0.15, target=1e-3, workers=1))
                     made += 1
+                    proof, at = outcome.proof, z if outcome.dual is None else outcome.dual
                     if proof is None or not np.isfinite(proof.bound):
                         continue
                     assert question.mode in PROVES[proof.kind]
-                    bound = REPLAYS[proof.kind](problem, z, proof.bound, proof.artefact)
-                    scale = best_rigorous_scale(problem, z, bound)
-                    lower = lower_from_proof(problem, z, scale, bound)
+                    bound = REPLAYS[proof.kind](problem, at, proof.bound, proof.artefact)
+                    scale = best_rigorous_scale(problem, at, bound)
+                    lower = lower_from_proof(problem, at, scale, bound)
                 if np.isfinite(lower):
                     claims += 1
                     if arb(lower) > energy:

@@ -52,19 +52,23 @@ def suprema(count: int, rng: Rng) -> Result:
         problem = nasty_problem(rng, str(rng.choice(["relu", "relu", "relu", "leaky_relu", "absolute"])))
         z = nasty_rows(rng, problem.n_outputs, problem.n_samples)
         question = Question(problem, z)
-        known = [x for x in (exact_ratio(problem, z, c) for c in good_coordinates(problem, z, rng)) if x is not None]
+        coordinates = good_coordinates(problem, z, rng)
         for name in ENGINES.names():
             engine = ENGINES.get(name)
             if engine.refusal(question) is not None:
                 continue
-            if name in ("copositive", "orbital") and rng.random() < 0.95:  # semidefinite programs take most of the time
+            if (
+                name in ("copositive", "orbital", "lift") and rng.random() < 0.95
+            ):  # semidefinite programs take most of the time
                 continue
             with np.errstate(all="ignore"):
-                proof = engine.prove(question, Limits(seconds=0.2, target=1e-9, workers=1)).proof
+                outcome = engine.prove(question, Limits(seconds=0.2, target=1e-9, workers=1))
             made += 1
+            proof, at = outcome.proof, z if outcome.dual is None else outcome.dual
             if proof is None or not np.isfinite(proof.bound):
                 continue
             claims += 1
+            known = [x for x in (exact_ratio(problem, at, c) for c in coordinates) if x is not None]
             if any(Fraction(proof.bound) ** 2 < x for x in known):
                 worst = max(float(x / Fraction(proof.bound) ** 2) if proof.bound else np.inf for x in known)
                 false.append(
