@@ -162,10 +162,7 @@ def scrutinised(program: ConicProgram, answer: ConicAnswer, x: Array) -> ConicAn
 
 
 def not_attained(problem: TwoLayerProblem) -> str | None:
-    """Why the infimum is approached but not attained, from what the activation declares; or None.
-
-    Under a width only growth faster than |t| counts: with finite slopes a support of finite patterns still approximates.
-    """
+    """Why the infimum is approached but not attained, or a search for it has no end, from what the activation declares."""
     phi = problem.activation
     if problem.width is None and phi.degree is not None and phi.degree != 1.0:
         return (
@@ -178,6 +175,11 @@ def not_attained(problem: TwoLayerProblem) -> str | None:
             return (
                 f"the infimum for {phi.name} is not attained under any width: it grows faster than |t|, so that ever "
                 "larger neurons of vanishing mass cost nothing."
+            )
+        if limit.where == "infinity" and problem.width is not None:
+            return (
+                f"ever larger neurons of vanishing mass, which no width excludes, keep gaining for {phi.name} on its limit "
+                f"(slopes {limit.left:g}, {limit.right:g}), so that the search for patterns has no end."
             )
         if problem.width is None:
             where = "infinitely many infinitesimal" if limit.where == "zero" else "ever larger"
