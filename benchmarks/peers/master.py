@@ -89,6 +89,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     given = parser.parse_args()
     warnings.simplefilter("ignore")
+    versions = {p: importlib.metadata.version(p) for p in ("meanfield-opt", "numpy", "scipy", "celer", "skglm")}
+    machine = {"cores": os.cpu_count(), "threads": os.environ.get("OMP_NUM_THREADS"), "load": os.getloadavg()[0]}
     rows = []
     works: dict[str, Callable[..., Array]] = {
         "ours": lambda phi, y, l, tol: solve_dictionary(phi, y, np.ones(phi.shape[0]), l, l, min(tol, 1e-9)).readouts,
@@ -105,10 +107,8 @@ def main() -> None:
                 row = measured(work, phi, y, l)
             rows.append({"latents": latents, "penalty": penalty, "true atoms": known, "solver": name, **row})
             print(rows[-1], flush=True)
-    versions = {p: importlib.metadata.version(p) for p in ("meanfield-opt", "numpy", "scipy", "celer", "skglm")}
-    machine = {"cores": os.cpu_count(), "threads": os.environ.get("OMP_NUM_THREADS"), "load": os.getloadavg()[0]}
-    report = {"versions": versions, "machine": machine, "atoms": given.atoms, "rows": rows}
-    (given.out / "master.json").write_text(json.dumps(report, indent=1) + "\n")
+            report = {"versions": versions, "machine": machine, "atoms": given.atoms, "rows": rows}
+            (given.out / "master.json").write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":

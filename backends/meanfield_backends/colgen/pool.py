@@ -35,6 +35,8 @@ MOST_DIMENSIONS, MOST_SAMPLES = 16, 20_000
 MOST_COLUMNS = 1200
 #: columns added a round
 MOST_NEW = 600
+#: atoms that are reduced by moving along a null space, cubic in their number
+MOST_REDUCED = 1000
 #: sharpened a round, beside the atoms in use
 MOST_STARTS = 512
 #: relative gap above which maxima need not be exact
@@ -236,6 +238,8 @@ def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: 
     if not done or state.particles is before:
         state.energy = energy
     atoms = state.particles
+    if atoms.count > MOST_REDUCED:
+        return
     features, cost = problem.features(carrier.patterns(atoms.x)), carrier.cost(atoms.x)
     factor = caratheodory(features, cost, atoms.readouts)
     keep = factor > 0

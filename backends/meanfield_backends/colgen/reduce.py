@@ -76,25 +76,21 @@ def caratheodory(features: Array, cost: Array, readouts: Array, tolerance: float
     gram = system.T @ system
     w, u = np.linalg.eigh(gram)
     null = u[:, w <= tolerance * w[-1]]
-    a = penalty.copy()
-    alive = np.arange(count)
+    a, left, alive = penalty.copy(), penalty.copy(), np.arange(count)
     while null.shape[1]:
-        rows = null[alive]
-        direction = rows[:, 0]
-        ratio = np.divide(a[alive], direction, out=np.full(alive.size, np.inf), where=direction > 1e-12)
-        if not np.isfinite(ratio).any():
+        direction = null[:, 0]
+        if not (direction > 1e-12).any():
             direction = -direction
-            ratio = np.divide(a[alive], direction, out=np.full(alive.size, np.inf), where=direction > 1e-12)
+        ratio = np.divide(left, direction, out=np.full(left.size, np.inf), where=direction > 1e-12)
         first = int(np.argmin(ratio))
         if not np.isfinite(ratio[first]):
             null = null[:, 1:]
             continue
-        a[alive] = np.maximum(a[alive] - ratio[first] * direction, 0.0)
-        gone = alive[first]
-        a[gone] = 0.0
-        null = null[:, 1:] - np.outer(null[:, 0], null[gone, 1:] / null[gone, 0])
+        left = np.delete(np.maximum(left - ratio[first] * direction, 0.0), first)
+        # the rest of the null space, made zero at the atom that went
+        null = np.delete(null[:, 1:] - np.outer(null[:, 0], null[first, 1:] / null[first, 0]), first, axis=0)
+        null /= np.maximum(np.abs(null).max(axis=0, initial=0.0), 1e-300)
+        a[alive[first]] = 0.0
         alive = np.delete(alive, first)
-        null[gone] = 0.0
-        if null.shape[1] and alive.size:
-            null = null / np.maximum(np.abs(null).max(axis=0), 1e-300)
+    a[alive] = left
     return np.asarray(a / scale)
