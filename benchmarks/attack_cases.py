@@ -114,6 +114,7 @@ def two_layer() -> list[Entry]:
         Entry("pairs, free mass", cube(activation="sigmoid", lambda1=0.05, lambda2=0.05), "pairs"),
         Entry("open", problem(line, "softplus")),
         Entry("refuted", problem(line, l=0.02), "input_view", 1e-4),
+        Entry("cells", problem(_dense(np.random.default_rng(1), 3)), "cells"),
         Entry("softmax", problem(line, ell="softmax", targets=hot), "norm"),
         Entry("weighted", problem(line, ell=loss("weighted", base="squared", sample_weights=weights)), "input_view"),
         Entry("output bias", problem(line, ell=loss("output_bias", base="squared")), "input_view"),

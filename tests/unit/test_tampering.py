@@ -16,7 +16,7 @@ from meanfield_opt.plugins import LOSSES
 Script = Callable[[str], ModuleType]
 QUICK = {
     "symmetric", "lift", "input view", "output view, leaky", "exchange", "shor", "norm", "levels", "levels under a width",
-    "envelope, split", "weighted", "output bias", "refuted", "pairs", "quadratic, by data", "design, A",
+    "envelope, split", "weighted", "output bias", "refuted", "cells", "pairs", "quadratic, by data", "design, A",
 }  # fmt: skip
 
 
