@@ -79,7 +79,10 @@ class CellsEngine(ProofEngine):
             if ratio is None:
                 return Outcome(None, complete=False)
             raise_ *= 2.0
-            t = float(up(max(t, float(ratio)) * (1.0 + raise_)))
+            try:
+                t = float(up(max(t, float(ratio)) * (1.0 + raise_)))
+            except OverflowError:
+                return Outcome(None, complete=False)
         return Outcome(None, complete=False)
 
 

@@ -22,7 +22,7 @@ from ..geometry import DenseGeometry, DiagonalPlusLowRank, FactorGeometry
 from ..problem import TwoLayerProblem
 from .codec import decode_float, expect_keys
 from .copositive import replay as replay_copositive
-from .exact import rational, rational_matrix
+from .exact import is_psd, rational, rational_matrix
 from .slopes import left_slope
 from .symmetric import sqrt_upper, tau_exact
 
@@ -62,6 +62,8 @@ class Cells:
                 "sign cells need free mass, a piecewise linear activation with its kink at 0, few samples."
             )
         self.kernel = exact_kernel(problem)
+        if not is_psd(self.kernel):
+            raise CertificateError("K_X is not positive semidefinite.")
         z = rational_matrix(dual)
         self.gram = z.transpose() * z
         try:
