@@ -238,6 +238,11 @@ def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: 
     if not done or state.particles is before:
         state.energy = energy
     atoms = state.particles
+    weight = np.sqrt(carrier.cost(atoms.x) * np.einsum("kj,kj->j", atoms.readouts, atoms.readouts))
+    order = np.argsort(weight, kind="stable")
+    # the smallest, which together are too little to matter at the tolerance
+    little = np.cumsum(weight[order]) <= 5e-3 * tolerance * float(weight.sum())
+    atoms = atoms.take(np.sort(order[~little]))
     if atoms.count > MOST_REDUCED:
         return
     features, cost = problem.features(carrier.patterns(atoms.x)), carrier.cost(atoms.x)
