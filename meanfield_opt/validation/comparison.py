@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..certificate import Certificate
+from ..errors import InputError
 from ..problem import TwoLayerProblem
 from ..solution import Solution
 from .dynamics import Dynamics
@@ -155,8 +156,11 @@ class Comparison:
         return rows
 
     def save(self, path: str | Path) -> None:
-        """Write ``summary`` as JSON."""
-        Path(path).write_text(json.dumps(jsonable(self.summary()), indent=1) + "\n")
+        """Write ``summary`` as JSON. Raises InputError where the file cannot be written."""
+        try:
+            Path(path).write_text(json.dumps(jsonable(self.summary()), indent=1) + "\n")
+        except OSError as error:
+            raise InputError(f"the comparison cannot be written to {path}: {error.strerror or error}") from error
 
     def write_report(self, path: str | Path) -> None:
         """Write one self-contained HTML page."""

@@ -16,6 +16,9 @@ from .objective import Objective
 
 Array = NDArray[np.float64]
 
+#: samples up to which K(t) is kept (512: 2 MB a record)
+MOST_SAMPLES = 512
+
 
 def or_nan(compute: Any) -> float:
     """The value of a metric, NaN where it is undefined (a figure to be plotted, never compared with a bound)."""
@@ -29,7 +32,7 @@ def or_nan(compute: Any) -> float:
 class Dynamics:
     """Rows are times, columns seeds. energy, gap ((E - lower)/E), parallelism, cka and distance (both to K*): (T, S).
 
-    kernels (T, P, P): K(t) of the first seed.
+    kernels (T, P, P): K(t) of the first seed; (T, 0, 0) beyond MOST_SAMPLES samples, where they would fill the memory.
     """
 
     steps: NDArray[np.int64]
@@ -58,14 +61,18 @@ class Recorder:
         )
         phi = phi.reshape(x.shape[0], -1, self.problem.n_samples)
         energy = np.array([self._energy(part["theta"][s], part["readout"][s], phi[s]) for s in range(x.shape[0])])
-        kernels = phi.transpose(0, 2, 1) @ phi
-        y = self.problem.targets
-        parallel = np.array([or_nan(lambda k=k: _parallel(k, y)) for k in kernels])
-        near = np.array([or_nan(lambda k=k: cka(k, self.reference)) for k in kernels])
-        far = np.array([or_nan(lambda k=k: relative_frobenius(k, self.reference)) for k in kernels])
+        parallel, near, far = (np.full(x.shape[0], np.nan) for _ in range(3))
+        kept = np.zeros((0, 0))
+        for row, hidden in enumerate(phi):  # one kernel at a time: (S, P, P) may not fit
+            kernel = hidden.T @ hidden
+            parallel[row] = or_nan(lambda k=kernel: _parallel(k, self.problem.targets))
+            near[row] = or_nan(lambda k=kernel: cka(k, self.reference))
+            far[row] = or_nan(lambda k=kernel: relative_frobenius(k, self.reference))
+            if row == 0 and self.problem.n_samples <= MOST_SAMPLES:
+                kept = kernel
         if self.rows and self.rows[-1][0] == step:
             self.rows.pop()
-        self.rows.append((step, energy, parallel, near, far, kernels[0]))
+        self.rows.append((step, energy, parallel, near, far, kept))
 
     def _energy(self, theta: Array, readout: Array, phi: Array) -> float:
         p = self.problem

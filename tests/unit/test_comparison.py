@@ -84,6 +84,8 @@ def test_the_page_stands_alone(narrow: mfo.Comparison, tmp_path: Path) -> None:
     assert "0 of 3 networks" in text
     with pytest.raises(mfo.InputError, match="cannot be written"):
         write_report(narrow, tmp_path / "no" / "page.html")
+    with pytest.raises(mfo.InputError, match="cannot be written"):
+        narrow.save(tmp_path / "no" / "c.json")
     narrow.save(tmp_path / "c.json")
     body = json.loads((tmp_path / "c.json").read_text())
     assert body["share_reached"] == 0.0
