@@ -126,7 +126,7 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
-def read_document(path: Path) -> dict[str, Any]:
+def read_document(path: Path, form: str = FORMAT, version: int = VERSION) -> dict[str, Any]:
     """Parse, check format, version and digest; CertificateError with the reason otherwise."""
     try:
         raw = path.read_bytes()
@@ -138,10 +138,10 @@ def read_document(path: Path) -> dict[str, Any]:
         raise CertificateError(
             f"{path.name} is not a certificate file: it does not parse as JSON ({error})."
         ) from error
-    if not isinstance(body, dict) or body.get("format") != FORMAT:
-        raise CertificateError(f"{path.name} is not a meanfield-opt certificate.")
-    if type(body.get("version")) is not int or body["version"] != VERSION:
-        raise CertificateError(f"certificate version {body.get('version')!r} is unknown; this checker reads {VERSION}.")
+    if not isinstance(body, dict) or body.get("format") != form:
+        raise CertificateError(f"{path.name} is not a {form}.")
+    if type(body.get("version")) is not int or body["version"] != version:
+        raise CertificateError(f"certificate version {body.get('version')!r} is unknown; this checker reads {version}.")
     claimed = body.pop("digest", None)
     try:
         actual = digest(body)

@@ -107,7 +107,7 @@ def verify(path: str | Path, problem: MeanFieldProblem | None = None) -> Verifie
         ArithmeticError,
         AttributeError,
         AssertionError,
-        RecursionError,
+        RuntimeError,
         MemoryError,
         np.linalg.LinAlgError,
         MeanFieldError,
