@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from ..checker.parrilo import Monomial, expansion, monomials, replay_parrilo
 from ..checker.psd import Rows, scaled_floats
 from ..errors import CertificateError
+from .conic import solve_cones
 from .repair import repair
 
 Array = NDArray[np.float64]
@@ -291,20 +292,10 @@ def _solve(program: _Program, *, slack: bool = False) -> Proposal | None:
     cones += [clarabel.PSDTriangleConeT(k) for k in sizes] + [clarabel.NonnegativeConeT(1)]
     objective = np.zeros(begin + 1)
     objective[-1] = -1.0
-    settings = clarabel.DefaultSettings()
-    settings.verbose = False
-    settings.max_threads = 1
-    solver = clarabel.DefaultSolver(
-        sparse.csc_matrix((begin + 1, begin + 1)),
-        objective,
-        sparse.vstack(parts, format="csc"),
-        np.concatenate(right),
-        cones,
-        settings,
-    )
-    x = np.asarray(solver.solve().x)
-    if x.shape != (begin + 1,) or not np.isfinite(x).all():
+    solved = solve_cones(objective, sparse.vstack(parts), np.concatenate(right), cones)
+    if solved is None:
         return None
+    x = solved[0]
     forms = {}
     for (start, size, _, _), k, product in zip(cone_rows, sizes, program.bases):
         c, r = np.tril_indices(k)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..checker.psd import Rows, scaled_floats
 from ..errors import MissingDependencyError
+from .conic import solve_cones
 from .parrilo import INSIDE, Proposal, accepted, matrix_weights, rounded_forms
 
 Array = NDArray[np.float64]
@@ -126,15 +127,9 @@ def _solve(
     cones = [clarabel.NonnegativeConeT(len(products)), *(clarabel.PSDTriangleConeT(n) for _ in vertices)]
     objective = np.zeros(unknowns + 1)
     objective[-1] = -1.0
-    settings = clarabel.DefaultSettings()
-    settings.verbose = False
-    settings.max_threads = 1
-    solver = clarabel.DefaultSolver(
-        sparse.csc_matrix((unknowns + 1, unknowns + 1)), objective, sparse.csc_matrix(sparse.vstack(parts)), right,
-        [*cones, clarabel.NonnegativeConeT(1)], settings,
-    )  # fmt: skip
-    x = np.asarray(solver.solve().x)
-    if x.shape != (unknowns + 1,) or not np.isfinite(x).all():
+    solved = solve_cones(objective, sparse.vstack(parts), right, [*cones, clarabel.NonnegativeConeT(1)])
+    if solved is None:
         return None
+    x = solved[0]
     values = x[:-1][cell]
     return Proposal(float(x[-1]), {(v,): values[v] for v in range(n)}, {})

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checker.psd import Rows, psd_rank, scaled_floats
+from .conic import solve_cones
 from .repair import repair
 
 Array = NDArray[np.float64]
@@ -80,21 +81,10 @@ def solve_split(
     cones += [clarabel.NonnegativeConeT(m)] if m else []
     objective = np.zeros(m + 1)
     objective[-1] = -1.0
-    settings = clarabel.DefaultSettings()
-    settings.verbose = False
-    settings.max_threads = 1
-    solver = clarabel.DefaultSolver(
-        sparse.csc_matrix((m + 1, m + 1)),
-        objective,
-        constraint,
-        right,
-        [*cones, clarabel.PSDTriangleConeT(k)],
-        settings,
-    )
-    solution = solver.solve()
-    x, z = np.asarray(solution.x), np.asarray(solution.z)
-    if x.shape != (m + 1,) or not (np.isfinite(x).all() and np.isfinite(z).all()):
+    solved = solve_cones(objective, constraint, right, [*cones, clarabel.PSDTriangleConeT(k)])
+    if solved is None:
         return None
+    x, z = solved
     split = np.zeros((n, n))
     split[rows, cols] = split[cols, rows] = np.maximum(x[:m], 0.0)
     dual = np.zeros((k, k))
