@@ -3,7 +3,8 @@
 from .answer import Answer, Copositive, NotCopositive, ProofTree, Undecided, as_json
 from .check import check, verify
 from .constraints import constraint
-from .factor import Factorization, NoFactorization, NotCompletelyPositive, cp_factorization
+from .cp_answer import Factorization, NoFactorization, NotCompletelyPositive
+from .factor import cp_factorization
 from .graphs import GraphNumber, clique_number, stability_number
 from .matrix import ExactMatrix, exact_matrix, load_matrix
 from .separator import Separator, SplitProof, spn_separator, spn_split

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import itertools
 import logging
-from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checker.copositive import replay
 from ..checker.psd import psd_rank, scaled_floats
-from ..errors import CertificateError
 from ..threads import blas_threads
 from .answer import Copositive, NotCopositive, ProofTree
 from .catalogue import horn
 from .check import check
+from .cp_answer import FactorAnswer, Factorization, NoFactorization, NotCompletelyPositive, inner_product, residual_of
 from .matrix import ExactMatrix, exact_matrix
 
 Array = NDArray[np.float64]
@@ -25,76 +23,6 @@ log = logging.getLogger(__name__)
 
 HORN_FIRST = 7  # order up to which Horn matrices on five indices are tried before a factorisation
 CUT_ORDER = 10  # order up to which separators are sought in Parrilo's cone of level 1
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Factorization:
-    """K - sum_k weights_k b_k b_k^T = R with |r_ij| <= residual for all entries, exactly (residual 0: K is proved CP).
-
-    vectors: rows b_k >= 0, rational. B: (n, k) floats with K ~ B B^T.
-    """
-
-    matrix: ExactMatrix = field(repr=False)
-    vectors: tuple[tuple[Fraction, ...], ...] = field(repr=False)
-    weights: tuple[Fraction, ...] = field(repr=False)
-    residual: Fraction
-
-    completely_positive = True
-
-    @property
-    def exact(self) -> bool:
-        """Whether K is proved completely positive (residual 0)."""
-        return self.residual == 0
-
-    @property
-    def B(self) -> Array:
-        """Nonnegative (n, k) floats, K ~ B B^T."""
-        columns = [[float(v) * float(w) ** 0.5 for v in b] for b, w in zip(self.vectors, self.weights)]
-        return np.array(columns, dtype=np.float64).T.reshape(self.matrix.order, len(columns))
-
-    def replay(self) -> None:
-        """Recompute the residual exactly; CertificateError if it is larger than claimed or a factor is negative."""
-        if any(v < 0 for b in self.vectors for v in b) or any(w < 0 for w in self.weights):
-            raise CertificateError("a factor is negative.")
-        if _residual(self.matrix, self.vectors, self.weights) > self.residual:
-            raise CertificateError("the factors do not reproduce the matrix.")
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class NotCompletelyPositive:
-    """<C,K> = value < 0 for a copositive C (``proof``): K is proved not completely positive."""
-
-    matrix: ExactMatrix = field(repr=False)
-    reason: str
-    separator: tuple[tuple[Fraction, ...], ...] = field(repr=False)
-    proof: ProofTree = field(repr=False)
-    value: Fraction
-
-    completely_positive = False
-
-    def replay(self) -> None:
-        """Check C copositive and <C,K> < 0 again; CertificateError otherwise."""
-        c = exact_matrix(self.separator)
-        replay(c.entries, self.proof.artefact)
-        if _inner(self.matrix, self.separator) != self.value or not self.value < 0:
-            raise CertificateError("the separator does not separate.")
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class NoFactorization:
-    """Neither a factorisation nor a separator was found; ``residual`` is the best floating-point |K - B B^T|_max met."""
-
-    matrix: ExactMatrix = field(repr=False)
-    reason: str
-    residual: float
-
-    completely_positive = None
-
-
-FactorAnswer = Factorization | NotCompletelyPositive | NoFactorization
 
 
 @blas_threads(0)
@@ -140,7 +68,7 @@ def cp_factorization(K: Any, *, tolerance: float = 1e-8, seed: int = 0, starts: 
     if fallback is not None and best <= tolerance:
         vectors = [tuple(Fraction(float(v)) for v in col) for col in fallback.T]
         weights = [Fraction(size)] * len(vectors)
-        return Factorization(a, tuple(vectors), tuple(weights), _residual(a, vectors, weights))
+        return Factorization(a, tuple(vectors), tuple(weights), residual_of(a, vectors, weights))
     return NoFactorization(
         a, f"no factorisation below the tolerance {tolerance:g} was found, and no separator", best * size
     )
@@ -193,7 +121,7 @@ def _level_one_cut(a: ExactMatrix) -> NotCompletelyPositive | None:
         ]
         for i in range(n)
     ]
-    if not _inner(a, separator) < 0:
+    if not inner_product(a, separator) < 0:
         return None
     answer = check(separator, time_limit=20.0)
     if not isinstance(answer, Copositive):
@@ -236,14 +164,9 @@ def _horn_cut(a: ExactMatrix) -> NotCompletelyPositive | None:
 
 
 def _separated(a: ExactMatrix, c: list[list[Fraction]], reason: str, proof: dict[str, Any]) -> NotCompletelyPositive:
-    answer = NotCompletelyPositive(a, reason, tuple(tuple(row) for row in c), ProofTree(proof), _inner(a, c))
+    answer = NotCompletelyPositive(a, reason, tuple(tuple(row) for row in c), ProofTree(proof), inner_product(a, c))
     answer.replay()
     return answer
-
-
-def _inner(a: ExactMatrix, c: Any) -> Fraction:
-    n = a.order
-    return sum((a.entries[i][j] * Fraction(c[i][j]) for i in range(n) for j in range(n)), Fraction(0)) / a.denominator
 
 
 Terms = tuple[tuple[tuple[Fraction, ...], ...], tuple[Fraction, ...]]
@@ -295,16 +218,6 @@ def _absorb(a: ExactMatrix, b: Array, size: float) -> Factorization | None:
         return None
     more = [tuple(x * y for x, y in zip(v, s)) for v in terms[0]]
     return Factorization(a, (*vectors, *more), (*weights, *terms[1]), Fraction(0))
-
-
-def _residual(a: ExactMatrix, vectors: Any, weights: Any) -> Fraction:
-    n = a.order
-    rest = [list(row) for row in a.rational]
-    for v, w in zip(vectors, weights):
-        support = [i for i in range(n) if v[i]]
-        for i, j in itertools.product(support, repeat=2):
-            rest[i][j] -= w * v[i] * v[j]
-    return max(abs(v) for row in rest for v in row)
 
 
 def _local(k: Array, rng: np.random.Generator, attempt: int) -> Array:
