@@ -14,7 +14,7 @@ OTHER = ["sigmoid", "softplus", "gelu", "silu", "squared_relu"]
 
 def main(journal: str, target: str, latents: list[int]) -> None:
     """Free mass where activations are homogeneous or finite-valued, width 8 otherwise."""
-    common = {"alignments": (0.0, 0.5, 2.0), "penalties": (0.05,), "journal": journal, "workers": 1, "time_limit": 12.0}
+    common = {"alignments": (0.0, 0.5, 2.0), "penalties": (0.05,), "journal": journal, "workers": 1, "time_limit": 20.0}
     import pandas
 
     tables = []

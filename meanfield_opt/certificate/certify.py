@@ -140,6 +140,7 @@ def _proved(
     if engine != "auto":  # an engine asked for by name may apply to the averaged dual point only
         named = ENGINES.get(engine)
         candidates = [z for z in candidates if named.refusal(Question(problem, z)) is None] or candidates
+    plain = candidates[0]
     if engine in ("auto", "pairs"):
         rescaled = rescaled_dual(problem, candidates[0])
         candidates = candidates if rescaled is candidates[0] else [rescaled, *candidates]
@@ -148,9 +149,9 @@ def _proved(
             break
     if problem.width is not None:
         # where the mass is not binding, kappa is zero for a slightly smaller Z and far easier to prove small
-        for shrink in (3e-4, 3e-3, 3e-2):
+        for shrink in (3e-2, 3e-3, 1e-3, 6e-4, 3e-4):
             if search.gap() > 3.0 * shrink and time.monotonic() < search.deadline:
-                search.run((1.0 - shrink) * candidates[0], engine)
+                search.run((1.0 - shrink) * plain, engine)
     bound = search.best
     if bound is None:
         trivial = lower_from_proof(problem, np.zeros_like(problem.targets), 0.0, 0.0)
