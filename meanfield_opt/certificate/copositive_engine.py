@@ -54,8 +54,9 @@ class CopositiveEngine(ProofEngine):
             return f"the lift needs phi(t) = t for t >= 0 and s t for t <= 0; {problem.activation.name} is not of that form."
         if isinstance(problem.geometry, FactorGeometry) and problem.geometry.n_parameters < problem.n_samples:
             return "K_X does not have full rank; use the input view."
-        if _order(question) > LARGEST_ORDER:
-            return f"a semidefinite program of order {_order(question)} is beyond {LARGEST_ORDER}."
+        largest = LARGEST_ORDER if reducible(problem) else INTERIOR_ORDER
+        if _order(question) > largest:
+            return f"a semidefinite program of order {_order(question)} is beyond {largest}; see the lift engine."
         return None
 
     def predicted_seconds(self, question: Question) -> float:

@@ -23,10 +23,12 @@ class Question:
 
     Free mass ("ratio"): how large is sigma = sup_h |Z phi(h)| / sqrt(tau c(h))?
     Width M ("excess"): how large is kappa = max(0, sup_h |Z phi(h)|^2 / (4 l2) - l1 c(h))?
+    movable: an engine may answer for another dual point that bounds the energy better (``Outcome.dual``).
     """
 
     problem: TwoLayerProblem
     dual: Array
+    movable: bool = False
 
     @property
     def mode(self) -> str:
@@ -68,7 +70,7 @@ class Outcome:
     """An engine's answer: a proof (or None), and the worst neuron theta (r,) it met: the next column if not optimal.
 
     complete: False when a limit stopped the engine before it reached ``Limits.target``. dual: the dual point that the
-    proof is for, where the engine found one that suits its relaxation better than the question's.
+    proof is for, where the question is movable and another one suits the engine's relaxation better.
     """
 
     proof: SupremumProof | None

@@ -50,21 +50,24 @@ class EngineSearch:
 
     def run(self, dual: Array, name: str) -> bool:
         """Try the engines at one dual point; True when nothing more is to be gained."""
-        question = Question(self.problem, dual)
+        question = Question(self.problem, dual, movable=True)
         engines = engines_to_try(question, name)
         for position, engine in enumerate(engines):
             left = self.deadline - time.monotonic()
             if left <= 0 and self.best is not None:
                 return True
-            # the first of several exact engines gets most of what is left, the others a share of the rest
-            serious = [e for e in engines[position:] if e.tightness(question) < 9]
-            share = left if len(serious) <= 1 else 0.7 * left
-            self._prove(engine, question, replace(self.limits, seconds=max(share, 0.05)))
+            # the first of several tight engines gets most of what is left, a relaxation after them little
+            later = [e.tightness(question) for e in engines[position + 1 :]]
+            share = 0.7 * left if min(later, default=9) <= 1 else 0.9 * left if 2 in later else left
+            settled = self._prove(engine, question, replace(self.limits, seconds=max(share, 0.05)))
             if self.closed():
                 return True
+            if settled and engine.tightness(question) <= 1:
+                return False  # the supremum is known: what remains of the gap is the dual point's
         return False
 
-    def _prove(self, engine: ProofEngine, question: Question, limits: Limits) -> None:
+    def _prove(self, engine: ProofEngine, question: Question, limits: Limits) -> bool:
+        """Ask one engine and keep its bound if it is the best; whether it answered in full."""
         begun = time.monotonic()
         entry: dict[str, Any] = {"engine": engine.name}
         self.log.append(entry)
@@ -74,14 +77,14 @@ class EngineSearch:
             # an engine that breaks down numerically has proved nothing; the others still may
             log.warning("proof engine %s broke down: %s", engine.name, error)
             entry.update(complete=False, error=str(error), seconds=time.monotonic() - begun)
-            return
+            return False
         entry.update(complete=outcome.complete, **outcome.stats)
         entry["seconds"] = time.monotonic() - begun
         if outcome.neuron is not None and np.isfinite(outcome.neuron).all():
             self.neuron = outcome.neuron
         proof = outcome.proof
         if proof is None or not (math.isfinite(proof.bound) and proof.bound >= 0):
-            return
+            return False
         entry["bound"] = proof.bound
         dual = question.dual if outcome.dual is None else outcome.dual
         scale = best_rigorous_scale(self.problem, dual, proof.bound)
@@ -89,6 +92,7 @@ class EngineSearch:
         log.info("engine %s proved a supremum of %.12g: lower bound %.12g", engine.name, proof.bound, lower)
         if math.isfinite(lower) and (self.best is None or lower > self.best.lower):
             self.best = Bound(lower, scale, proof, dual)
+        return outcome.complete
 
 
 def engines_to_try(question: Question, name: str) -> list[ProofEngine]:

@@ -1,4 +1,4 @@
-"""The copositive lift for inputs of low rank, proposed at first order: for data that no exact engine can hold."""
+"""The copositive lift proposed at first order: for data that no exact engine can hold."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from ..checker.bounds import best_rigorous_scale
 from ..checker.codec import encode_array, encode_float
-from ..checker.lift import pack
+from ..checker.lift import kernel_ball, pack
 from ..checker.slopes import left_slope
-from ..geometry import FactorGeometry
+from ..geometry import DenseGeometry, DiagonalPlusLowRank, FactorGeometry
+from ..problem import TwoLayerProblem
 from .copositive_engine import Proposal, repair
 from .engine import Limits, Outcome, ProofEngine, Question, SupremumProof
 from .lifted_relaxation import LiftedRelaxation, least_bound
@@ -22,16 +23,18 @@ Array = NDArray[np.float64]
 
 #: largest number of samples; most iterations, and iterations between two looks at the bound
 LARGEST, ITERATIONS, LOOK = 800, 4000, 25
+#: looks without a gain that matters, once nearly feasible, after which it stops
+PATIENCE = 16
 #: shifts of D tried at each look, in units of its mean
 SHIFTS = (0.0, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0)
 
 
 @dataclass(frozen=True)
 class LiftEngine(ProofEngine):
-    """relu, leaky relu, |t| or linear neurons, inputs of any rank below P: the lifted relaxation, of order P + rank.
+    """relu, leaky relu, |t| or linear neurons, inputs of any rank: the lifted relaxation, of order P + rank.
 
-    A relaxation has a better dual point than the problem's own, so the proof is at the relaxation's where that bounds
-    the energy better (``Outcome.dual``).
+    A relaxation has a better dual point than the problem's own, so the proof is at the relaxation's where the question
+    is movable and that bounds the energy better.
     """
 
     name = "lift"
@@ -42,8 +45,8 @@ class LiftEngine(ProofEngine):
             return "the lifted relaxation is for free mass."
         if left_slope(problem) is None:
             return f"the lift needs phi(t) = t for t >= 0 and s t for t <= 0; {problem.activation.name} is not of that form."
-        if not isinstance(problem.geometry, FactorGeometry) or problem.geometry.n_parameters >= problem.n_samples:
-            return "it is for inputs given by a factor A with fewer columns than rows; see the copositive engine."
+        if not isinstance(problem.geometry, FactorGeometry | DenseGeometry | DiagonalPlusLowRank):
+            return f"the lift does not know geometries of class {type(problem.geometry).__name__}."
         if not math.isfinite(problem.loss.curvature()):
             return f"its first-order method needs a smooth loss, not {problem.loss.name}."
         if problem.n_samples > LARGEST:
@@ -68,7 +71,7 @@ class LiftEngine(ProofEngine):
             return Outcome(None, complete=False, stats={"iterations": iterations})
         sigma, accepted, slack = repaired
         assert accepted.diagonal is not None
-        order = question.problem.n_samples + question.problem.geometry.n_parameters
+        order = question.problem.n_samples + _root(question.problem).shape[1]
         words = (
             f"copositive lift in (theta, h-) of order {order} = positive semidefinite + entrywise nonnegative "
             f"(interval Cholesky; slack {slack:.1e} in sigma^2)"
@@ -85,24 +88,25 @@ class LiftEngine(ProofEngine):
     def _propose(self, question: Question, limits: Limits, deadline: float) -> tuple[Question, Proposal, int] | None:
         """The dual point and multipliers with the best bound met; None where the numbers do not allow a start."""
         problem = question.problem
-        assert isinstance(problem.geometry, FactorGeometry)
-        slope, factor = left_slope(problem), problem.geometry.factor
+        slope = left_slope(problem)
         assert slope is not None
-        # directions of theta that A hardly sees are left out: A theta = (A V)(V' theta), |V' theta| <= |theta|
-        _, values, vt = np.linalg.svd(factor, full_matrices=False)
-        seen = vt[values > 1e-10 * values[0]]
-        inner = factor @ seen.T
         try:
+            inner = _root(problem)
+            if inner.shape[1] == 0:
+                return None
             relaxation = LiftedRelaxation(inner, slope, problem.loss, problem.targets, problem.lambda1, problem.lambda2)
-        except np.linalg.LinAlgError:
-            return None
+        except (np.linalg.LinAlgError, ZeroDivisionError):
+            return None  # numbers out of range, or targets that zero outputs fit
         best: tuple[float, Question, Proposal] | None = None
-        while relaxation.iterations < ITERATIONS:
+        stale = 0
+        while relaxation.iterations < ITERATIONS and stale < PATIENCE:
+            stale += relaxation.residual < 1e-3
             dual, diagonal, slack = relaxation.run(LOOK)
-            for point in (dual, question.dual):
+            for point in (question.dual, dual) if question.movable else (question.dual,):
                 found = _bounded(Question(problem, point), inner, slope, diagonal, slack)
                 if found is not None and (best is None or found[0] > best[0]):
-                    best = found
+                    gained = best is None or found[0] - best[0] > 1e-6 * abs(found[0])
+                    best, stale = found, 0 if gained else stale
             if best is not None:
                 if limits.progress is not None:
                     limits.progress(math.sqrt(max(best[2].t, 0.0) / problem.tau), 0.0, 1)
@@ -111,6 +115,17 @@ class LiftEngine(ProofEngine):
             if time.monotonic() > deadline:
                 break
         return None if best is None else (best[1], best[2], relaxation.iterations)
+
+
+def _root(problem: TwoLayerProblem) -> Array:
+    """B (P, k) with K_X = B B', without the directions that the data hardly see (floating point)."""
+    geometry = problem.geometry
+    if isinstance(geometry, FactorGeometry) and geometry.n_parameters < geometry.n_samples:
+        left, values, _ = np.linalg.svd(geometry.factor, full_matrices=False)
+        return np.asarray((left * values)[:, values > 1e-10 * values[0]])
+    values, vectors = np.linalg.eigh(kernel_ball(problem).mid)
+    seen = values > 1e-14 * values[-1]
+    return np.asarray(vectors[:, seen] * np.sqrt(values[seen]))
 
 
 def _bounded(
