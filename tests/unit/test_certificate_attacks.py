@@ -231,3 +231,14 @@ def test_suprema_among_the_denormal_numbers(size: float) -> None:
                         continue  # about another dual point than this one
                     proof = outcome.proof
                     assert proof is None or not np.isfinite(proof.bound) or Fraction(proof.bound) ** 2 >= truth, name
+
+
+def test_the_lift_proposes_nothing_where_nothing_pulls() -> None:
+    """Found by the truth tests: a division by zero where the pull of the data underflows."""
+    rows = np.array([[1.0], [0.5], [-2.0]])
+    for size in (0.0, 1e-200):
+        problem = TwoLayerProblem(
+            activation("relu"), loss("squared"), FactorGeometry(rows), np.full((1, 3), size), 0.1, 0.1
+        )
+        outcome = ENGINES.get("lift").prove(Question(problem, np.full((1, 3), size)), Limits(seconds=1.0))
+        assert outcome.proof is None or outcome.proof.bound >= 0
