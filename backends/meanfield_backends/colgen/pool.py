@@ -18,11 +18,12 @@ from meanfield_opt.geometry import FactorGeometry
 from meanfield_opt.losses.squared import Squared
 from meanfield_opt.problem import TwoLayerProblem
 
+from . import newton
 from .ascent import sharpen
 from .carrier import Carrier, ThetaCarrier
 from .improve import with_random
 from .masses import interior_point
-from .master import master_energy
+from .master import master_energy, solve_master
 from .reduce import caratheodory, merge, prune
 from .search import Found, evening, levels, search
 from .slide import Particles, slide
@@ -252,3 +253,19 @@ def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: 
     reached = master_energy(problem, features[keep], cost[keep], few.readouts, few.masses)
     if reached <= most:
         state.particles, state.energy = few, reached
+    _sparsest(problem, carrier, state, energy + 0.2 * tolerance * abs(energy))
+
+
+def _sparsest(problem: TwoLayerProblem, carrier: Carrier, state: State, most: float) -> None:
+    """Near atoms merged, dust dropped, the rest polished: taken where the energy stays at ``most`` or below."""
+    for angle in (3e-2, 3e-3, 3e-4):
+        few = merge(problem, carrier, prune(carrier, state.particles, 1e-4), angle)
+        if few.count >= state.particles.count or not newton.applies(problem, carrier, few.count):
+            continue
+        few = newton.polish(problem, carrier, few, first=1e-4, last=1e-12, steps=40)
+        features, cost = problem.features(carrier.patterns(few.x)), carrier.cost(few.x)
+        done = solve_master(problem, features, cost, few.readouts, 1e-12, state.kappa)
+        if done.energy <= most:
+            state.particles = prune(carrier, Particles(few.x, done.readouts, done.masses))
+            state.energy = done.energy
+            return
