@@ -31,25 +31,30 @@ def violating_neurons(
     """Up to ``count`` neurons theta (., r) of negative first variation, worst first: random starts, then ascent.
 
     The ascent is the generalised power iteration theta <- A^T (phi'(h) * Z^T Z phi(h)), for each start at its best
-    length on a grid where phi is not positively homogeneous.
+    length on a grid where phi is not positively homogeneous; the best point of each path counts.
     """
     rng = np.random.default_rng(seed)
-    samples = int(max(16, min(samples, 2_000_000 // max(1, problem.n_samples))))
-    theta = rng.standard_normal((samples, problem.geometry.n_parameters))
+    starts = int(np.clip(2_000_000 // max(1, problem.n_samples), 16, samples))
+    # basins may be small: the best of many random neurons where they are cheap, beside plain random ones
+    many = int(np.clip(4e6 / (problem.n_samples * problem.geometry.n_parameters), 2 * starts, 20_000))
     lengths = np.ones(1) if problem.activation.degree == 1 else np.geomspace(0.05, 20.0, 12)
     with np.errstate(all="ignore"):
-        for _ in range(12):
-            norm = np.linalg.norm(theta, axis=1, keepdims=True)
-            theta = theta / np.where(norm > 0, norm, 1.0)
-            theta = _best_length(problem, dual, theta, lengths)
+        theta = _best_length(problem, dual, _unit(rng.standard_normal((many, problem.geometry.n_parameters))), lengths)
+        value = _variation(problem, dual, theta)
+        chance = np.arange(many) < starts // 2
+        theta = theta[np.argsort(np.where(chance, -np.inf, value))[:starts]]
+        best, least = theta, _variation(problem, dual, theta)
+        for _ in range(int(np.clip(3e8 / max(1, theta.size * problem.n_samples), 12, 60))):
             h = problem.geometry.preactivation(theta)
             pull = (dual.T @ (dual @ problem.features(h).T)).T * problem.activation.derivative(h)
             step = problem.geometry.pullback(pull)
             size = np.linalg.norm(step, axis=1, keepdims=True)
-            theta = np.where(size > 0, 0.3 * theta + step / np.where(size > 0, size, 1.0), theta)
-        norm = np.linalg.norm(theta, axis=1, keepdims=True)
-        theta = _best_length(problem, dual, theta / np.where(norm > 0, norm, 1.0), lengths)
-        value = _variation(problem, dual, theta)
+            theta = np.where(size > 0, 0.3 * _unit(theta) + step / np.where(size > 0, size, 1.0), theta)
+            theta = _best_length(problem, dual, _unit(theta), lengths)
+            value = _variation(problem, dual, theta)
+            lower = ~(value >= least)  # the iteration may leave a maximum at a kink
+            best, least = np.where(lower[:, None], theta, best), np.where(lower, value, least)
+    theta, value = best, least
     theta, value = theta[np.isfinite(value)], value[np.isfinite(value)]
     order = np.argsort(value)
     chosen: list[int] = []
@@ -88,6 +93,11 @@ def _variation(problem: TwoLayerProblem, dual: Array, theta: Array) -> Array:
     response = dual @ problem.features(problem.geometry.preactivation(theta)).T
     gain = np.einsum("kj,kj->j", response, response) / (4.0 * problem.lambda2)
     return np.asarray(problem.lambda1 * np.einsum("jr,jr->j", theta, theta) - gain)
+
+
+def _unit(theta: Array) -> Array:
+    norm = np.linalg.norm(theta, axis=1, keepdims=True)
+    return np.asarray(theta / np.where(norm > 0, norm, 1.0))
 
 
 def _best_length(problem: TwoLayerProblem, dual: Array, theta: Array, lengths: Array) -> Array:
