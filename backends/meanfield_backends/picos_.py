@@ -159,6 +159,11 @@ class PicosSolver(ConicSolver):
                 return ConicAnswer(Status.TIME_LIMIT, None, None, words, None, setup, seconds)
             except picos.SolutionFailure as failure:
                 return ConicAnswer(Status.FAILED, None, None, record.words(f"{options.solver}: {failure}"))
+            except (ValueError, ArithmeticError) as failure:
+                # CVXOPT's scaling takes roots of what rounding made negative
+                if options.solver != "cvxopt":
+                    raise
+                return ConicAnswer(Status.FAILED, None, None, record.words(f"cvxopt broke down: {failure}"))
             except Exception as error:
                 if "licen" in str(error).lower():
                     raise LicenseError(f"{options.solver} has no usable licence: {error}") from error

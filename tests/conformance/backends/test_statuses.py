@@ -91,6 +91,20 @@ def test_the_clock_of_cvxopt_is_taken_out_again() -> None:
     assert run_or_skip(SOLVERS["picos"], tiny("unbounded", "psd")).status is mfo.Status.UNBOUNDED
 
 
+def test_a_breakdown_inside_cvxopt_is_a_failure_and_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """tanh under a width: CVXOPT took the root of what rounding had made negative."""
+    solvers = pytest.importorskip("cvxopt").solvers
+
+    def broken(*arguments: Any, **options: Any) -> None:
+        raise ValueError("math domain error")
+
+    monkeypatch.setattr(solvers, "conelp", broken)
+    monkeypatch.setattr(solvers, "coneqp", broken)
+    answer = run_or_skip(SOLVERS["picos"], larger())
+    assert answer.status is mfo.Status.FAILED
+    assert "math domain error" in answer.words
+
+
 def hard() -> mfo.TwoLayerProblem:
     """Random labels on plane data: seconds for every backend."""
     rng = np.random.default_rng(1)
