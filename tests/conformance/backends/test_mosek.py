@@ -200,7 +200,8 @@ def test_the_licence_state_is_told_without_importing(monkeypatch: pytest.MonkeyP
 @pytest.mark.mosek_license
 def test_mosek_with_a_licence() -> None:
     """The first thing to run with a licence; the rest of this suite then runs with it, too."""
-    assert BACKENDS.get("mosek").availability().installed
+    if not BACKENDS.get("mosek").availability().installed:
+        pytest.skip("mosek is not installed")
     solution = solve_or_skip(mfo.problems.hypercube(3), "mosek")
     assert solution.energy == pytest.approx(0.17855210486664985, rel=1e-6)
     for label in MODELS:
