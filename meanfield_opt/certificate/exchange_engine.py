@@ -25,8 +25,8 @@ from ..copositive.answer import Copositive, NotCopositive
 from ..geometry import DiagonalPlusLowRank
 from ..problem import TwoLayerProblem
 from ..rounding import up
-from .copositive_engine import polished, solve_cone, solve_split
 from .engine import Limits, Outcome, ProofEngine, Question, SupremumProof
+from .lift_program import polished, solve_cone, solve_split
 
 Array = NDArray[np.float64]
 

@@ -15,8 +15,8 @@ from ..checker.lift import kernel_ball, pack
 from ..checker.slopes import left_slope
 from ..geometry import DenseGeometry, DiagonalPlusLowRank, FactorGeometry
 from ..problem import TwoLayerProblem
-from .copositive_engine import Proposal, repair
 from .engine import Limits, Outcome, ProofEngine, Question, SupremumProof
+from .lift_repair import Proposal, repair
 from .lifted_relaxation import LiftedRelaxation, least_bound
 
 Array = NDArray[np.float64]

@@ -16,18 +16,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checker.codec import encode_array, encode_float
 from ..checker.exchange import types_of
-from ..checker.lift import kernel_ball, pack, reducible
+from ..checker.lift import kernel_ball, reducible
 from ..checker.slopes import left_slope
 from ..errors import SolveError
-from ..geometry import FactorGeometry
 from ..problem import TwoLayerProblem
 from ..symmetry.blocks import Block, block_diagonalise
 from ..symmetry.coherent import Configuration
 from ..symmetry.propose import propose
-from .copositive_engine import Proposal, polished, repair
-from .engine import Limits, Outcome, ProofEngine, Question, SupremumProof
+from .engine import Limits, Outcome, ProofEngine, Question
+from .lift_program import polished
+from .lift_repair import Proposal, best_proof, deficient, refusal_of_lift
 
 Array = NDArray[np.float64]
 log = logging.getLogger(__name__)
@@ -57,7 +56,7 @@ def average_over_classes(problem: TwoLayerProblem, dual: Array) -> Array | None:
 
     None where the lift does not apply, the closure does not help, or the rows of Z leave the span of those of Y.
     """
-    if problem.width is not None or left_slope(problem) is None or _deficient(problem):
+    if problem.width is not None or left_slope(problem) is None or deficient(problem):
         return None
     closure = algebra_of(problem)
     if closure is None:
@@ -70,11 +69,6 @@ def average_over_classes(problem: TwoLayerProblem, dual: Array) -> Array | None:
     return averaged if np.abs(averaged - dual).max() <= 1e-2 * np.abs(dual).max() else None
 
 
-def _deficient(problem: TwoLayerProblem) -> bool:
-    space = problem.geometry
-    return isinstance(space, FactorGeometry) and space.n_parameters < problem.n_samples
-
-
 @dataclass(frozen=True)
 class OrbitalEngine(ProofEngine):
     """relu, leaky relu, |t| or linear neurons on data with symmetry and a full-rank K_X."""
@@ -83,12 +77,9 @@ class OrbitalEngine(ProofEngine):
 
     def refusal(self, question: Question) -> str | None:
         problem = question.problem
-        if question.mode != "ratio":
-            return "the copositive lift is for free mass."
-        if left_slope(problem) is None:
-            return f"the lift needs phi(t) = t for t >= 0 and s t for t <= 0; {problem.activation.name} is not of that form."
-        if _deficient(problem):
-            return "K_X does not have full rank; use the input view."
+        reason = refusal_of_lift(question)
+        if reason is not None:
+            return reason
         if types_of(problem, question.dual) is not None:
             return "the samples are exchangeable; the engine 'exchange' proves the same at a smaller order."
         closure = algebra_of(problem)
@@ -116,23 +107,17 @@ class OrbitalEngine(ProofEngine):
         except SolveError as error:
             log.info("no invariant proposal: %s", error)
             return Outcome(None, complete=False)
-        attempts = [repair(question, proposal) for proposal in proposals]
-        found = min((a for a in attempts if a is not None), key=lambda a: a[0], default=None)
-        if found is None:
-            return Outcome(None, complete=False)
-        sigma, accepted, slack = found
         words = (
             f"symmetry: copositive lift = positive semidefinite + entrywise nonnegative, constant on the {closure.rank} classes "
             f"of the data's coherent closure (blocks of orders {', '.join(map(str, orders))} for {closure.order} samples; "
-            f"interval Cholesky; slack {slack:.1e} in sigma^2)"
+            "interval Cholesky; slack {slack} in sigma^2)"
         )
-        artefact: dict[str, Any] = {
-            "t": encode_float(accepted.t),
-            "diagonal": None if accepted.diagonal is None else encode_array(accepted.diagonal),
-            "slack": encode_array(pack(accepted.slack)),
-        }
-        proof = SupremumProof("copositive", words, sigma, artefact)
-        return Outcome(proof, complete=sigma <= 1 + 10 * limits.target, stats={"classes": closure.rank, "slack": slack})
+        found = best_proof(question, proposals, words)
+        if found is None:
+            return Outcome(None, complete=False)
+        proof, slack = found
+        complete = proof.bound <= 1 + 10 * limits.target
+        return Outcome(proof, complete=complete, stats={"classes": closure.rank, "slack": slack})
 
 
 ENGINE = OrbitalEngine()

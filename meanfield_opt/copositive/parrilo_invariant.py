@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from ..checker.psd import Rows, scaled_floats
 from ..errors import MissingDependencyError
 from .conic import solve_cones
-from .parrilo import INSIDE, Proposal, accepted, matrix_weights, rounded_forms
+from .parrilo import accepted, matrix_weights, rounded_forms
+from .parrilo_program import INSIDE, Proposal
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -6,5 +6,15 @@ Here: the interface and what the core needs. ``symmetry.detect``, ``symmetry.gen
 
 from .base import Symmetry, average_over_hypercube
 from .coherent import Configuration, coherent_closure, discrete
+from .hypercube_group import hypercube_generators
+from .signed import SignedPermutation
 
-__all__ = ["Configuration", "Symmetry", "average_over_hypercube", "coherent_closure", "discrete"]
+__all__ = [
+    "Configuration",
+    "SignedPermutation",
+    "Symmetry",
+    "average_over_hypercube",
+    "coherent_closure",
+    "discrete",
+    "hypercube_generators",
+]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .signed import SignedPermutation
 
 if TYPE_CHECKING:
     from ..problem import TwoLayerProblem
@@ -17,8 +19,14 @@ Array = NDArray[np.float64]
 class Symmetry(ABC):
     """A group that permutes samples and acts orthogonally on outputs, leaving K_X, K_Y and the loss unchanged.
 
-    By convexity some optimum is invariant, and averaging a dual point over the group never lowers its value.
+    By convexity some optimum is invariant, and averaging a dual point over the group never lowers its value. A declared
+    symmetry is a proposal: ``preserves`` tests it, and no bound rests on it.
     """
+
+    @property
+    @abstractmethod
+    def generators(self) -> tuple[SignedPermutation, ...]:
+        """Permutations of the samples with signed permutations of the outputs that generate the group."""
 
     @abstractmethod
     def average_dual(self, dual: Array) -> Array:
@@ -27,6 +35,11 @@ class Symmetry(ABC):
     @abstractmethod
     def describe(self) -> dict[str, Any]:
         """The group in words and numbers, as JSON values."""
+
+    @final
+    def preserves(self, problem: TwoLayerProblem) -> bool:
+        """Whether every generator leaves K_X and Y of a problem fixed, exactly."""
+        return all(generator.preserves(problem) for generator in self.generators)
 
 
 def average_over_hypercube(problem: TwoLayerProblem, dual: Array) -> Array | None:

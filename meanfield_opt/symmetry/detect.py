@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import numpy as np
@@ -12,10 +11,11 @@ from ..checker.hypercube import Hypercube, hypercube_of
 from ..errors import MissingDependencyError
 from ..problem import TwoLayerProblem
 from .coherent import Configuration, coherent_closure
-from .generators import GeneratedSymmetry, SignedPermutation
+from .generators import GeneratedSymmetry
+from .hypercube_group import hypercube_generators
 from .relaxation import data_matrices
+from .signed import SignedPermutation
 
-Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 LARGEST = 1000
@@ -48,44 +48,17 @@ def detect(problem: TwoLayerProblem, *, largest: int = LARGEST) -> GeneratedSymm
 
 
 def _hypercube(problem: TwoLayerProblem, cube: Hypercube) -> GeneratedSymmetry:
-    """Translations of the cube, transpositions of labels of equal weight, and of equal samples, for samples in any order."""
-    d, n, p = cube.labels, cube.copies, cube.samples
-    code = np.zeros(p, dtype=np.int64)
-    for i, row in enumerate(problem.targets):
-        code |= (row < 0).astype(np.int64) << i
-    place = np.argsort(code, kind="stable").reshape(1 << d, n)  # place[x, c]: the c-th sample of class x
-    generators: list[SignedPermutation] = []
-    plain, positive = np.arange(d), np.ones(d)
-
-    def add(classes: Labels, outputs: Labels, signs: Array) -> None:
-        samples = np.empty(p, dtype=np.int64)
-        samples[place.ravel()] = place[classes].ravel()
-        generators.append(SignedPermutation(samples, outputs, signs))
-
-    every = np.arange(1 << d)
-    for i in range(d):
-        signs = positive.copy()
-        signs[i] = -1.0
-        add(every ^ (1 << i), plain, signs)
-    groups: dict[object, list[int]] = {}
+    """The group of a hypercube task: labels of equal weight may be exchanged."""
+    d, n = cube.labels, cube.copies
+    alike: dict[object, list[int]] = {}
     for i, weight in enumerate(cube.weights):
-        groups.setdefault(weight, []).append(i)
-    for group in groups.values():
-        for i, j in itertools.pairwise(group):
-            swap = plain.copy()
-            swap[[i, j]] = j, i
-            differ = ((every >> i) ^ (every >> j)) & 1
-            add(every ^ (differ << i) ^ (differ << j), swap, positive)
-    if n > 1:
-        for c in range(n - 1):
-            samples = np.arange(p)
-            samples[place[0, c]], samples[place[0, c + 1]] = place[0, c + 1], place[0, c]
-            generators.append(SignedPermutation(samples, plain, positive))
-    order = (1 << d) * math.prod(math.factorial(len(group)) for group in groups.values())
+        alike.setdefault(weight, []).append(i)
+    groups = list(alike.values())
+    order = (1 << d) * math.prod(math.factorial(len(group)) for group in groups)
     whole = len(groups) == 1
     words = "hyperoctahedral group" if whole else "translations of the hypercube and permutations of like labels"
     details = {"labels": d, "copies": n, "order is of": "the action on classes of equal samples"}
-    return GeneratedSymmetry(tuple(generators), words, order, details)
+    return GeneratedSymmetry(hypercube_generators(problem.targets, groups), words, order, details)
 
 
 def automorphisms(configuration: Configuration) -> tuple[list[Labels], int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from meanfield_opt.measure import Measure
 from meanfield_opt.plugins import activation as find_activation
 from meanfield_opt.plugins import loss as find_loss
 from meanfield_opt.problem import KnownAnswer, Recipe, TwoLayerProblem, check_penalty_product
-from meanfield_opt.symmetry import Symmetry
+from meanfield_opt.symmetry import SignedPermutation, Symmetry, hypercube_generators
 from meanfield_opt.validate import integer, nonnegative, positive, real
 
 Array = NDArray[np.float64]
@@ -36,6 +36,7 @@ def labels(latents: int, samples_per_class: int = 1) -> Array:
     return out.reshape(latents, -1)
 
 
+@final
 @dataclass(frozen=True)
 class HypercubeSymmetry(Symmetry):
     """Translations of the hypercube with their sign changes of outputs; with ``exchangeable`` labels also S_d.
@@ -46,6 +47,12 @@ class HypercubeSymmetry(Symmetry):
     latents: int
     samples_per_class: int
     exchangeable: bool
+
+    @property
+    def generators(self) -> tuple[SignedPermutation, ...]:
+        """Built when asked for: each holds a permutation of the n 2^d samples."""
+        groups = [range(self.latents)] if self.exchangeable else []
+        return hypercube_generators(labels(self.latents, self.samples_per_class), groups)
 
     def average_dual(self, dual: Array) -> Array:
         """Invariant dual points are Z = diag(zeta) Y, with one zeta for exchangeable labels."""

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 import meanfield_opt as mfo
+from meanfield_opt.symmetry import SignedPermutation, Symmetry
 from meanfield_opt.symmetry.detect import detect
-from meanfield_opt.symmetry.generators import GeneratedSymmetry, SignedPermutation
+from meanfield_opt.symmetry.generators import GeneratedSymmetry
+from meanfield_opt.symmetry.signed import average
 
 pynauty = pytest.importorskip("pynauty")
 RELU, SQUARED = mfo.activation("relu"), mfo.loss("squared")
@@ -136,3 +138,36 @@ def test_copies_and_bad_generators() -> None:
         SignedPermutation(np.array([0, 0]), np.array([0]), np.array([1.0]))
     with pytest.raises(mfo.InputError, match="signs"):
         SignedPermutation(np.array([0, 1]), np.array([0]), np.array([2.0]))
+
+
+@pytest.mark.parametrize("arguments", [{"latents": 3}, {"latents": 2, "samples_per_class": 3}])
+@pytest.mark.parametrize(("geometry", "alignment"), [("whitened", 0.0), ("aligned", 0.5), ("anisotropic", None)])
+def test_declared_generators_are_symmetries_of_the_data(arguments, geometry, alignment) -> None:  # type: ignore[no-untyped-def]
+    """What hypercube problems declare is exact, generates the detected group and gives the same averages."""
+    a = tuple(0.3 * k for k in range(arguments["latents"])) if alignment is None else alignment
+    problem = mfo.problems.hypercube(geometry=geometry, alignment=a, **arguments)
+    declared = problem.symmetry
+    assert declared is not None
+    assert declared.generators
+    assert declared.preserves(problem)
+    moved = dataclasses.replace(problem, targets=problem.targets + 1e-9 * (np.arange(problem.n_samples) == 2))
+    assert not declared.preserves(moved)
+    found = detect(problem)
+    assert found is not None
+    assert found.preserves(problem)
+    dual = np.random.default_rng(0).standard_normal(problem.targets.shape)
+    averaged = declared.average_dual(dual)
+    np.testing.assert_allclose(averaged, average(declared.generators, dual), atol=1e-13)
+    np.testing.assert_allclose(averaged, found.average_dual(dual), atol=1e-13)
+
+
+def test_a_symmetry_without_generators_is_no_symmetry() -> None:
+    class Silent(Symmetry):
+        def average_dual(self, dual: np.ndarray) -> np.ndarray:
+            return dual
+
+        def describe(self) -> dict[str, object]:
+            return {}
+
+    with pytest.raises(TypeError, match="generators"):
+        Silent()  # type: ignore[abstract]

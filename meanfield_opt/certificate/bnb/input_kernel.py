@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from .kernels import MAX_DEPTH, NEAR, copositive, copy, cut
+from .kernels import MAX_DEPTH, NEAR, copositive, copy, cut, longest_edge
 
 
 @njit(cache=True, nogil=True)
@@ -273,19 +273,7 @@ def refine_input(  # type: ignore[no-untyped-def]
                         choice = low_end * r - low_end * (low_end + 1) // 2 + (high_end - low_end - 1)
                         alpha = h[a, low_end] / (h[a, low_end] - h[a, high_end])
             if op < 0:
-                longest = -1.0
-                c = 0
-                for i in range(r):
-                    for j in range(i + 1, r):
-                        x = 0.0
-                        for l in range(r):
-                            x += (v[i, l] - v[j, l]) ** 2
-                        if x > longest:
-                            longest = x
-                            choice = c
-                            low_end = i
-                            high_end = j
-                        c += 1
+                choice, low_end, high_end = longest_edge(v, r)
                 alpha = 0.5
             ops[n_ops] = 1 + choice + npairs * (op + 1)
             n_ops += 1

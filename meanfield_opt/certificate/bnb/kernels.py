@@ -80,6 +80,28 @@ def copy(source, n, target, m, r):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def longest_edge(v, r):  # type: ignore[no-untyped-def]
+    """(number, i, j) of the pair of generators that are farthest apart."""
+    longest = -1.0
+    choice = 0
+    first = 0
+    second = 1
+    c = 0
+    for i in range(r):
+        for j in range(i + 1, r):
+            x = 0.0
+            for l in range(r):
+                x += (v[i, l] - v[j, l]) ** 2
+            if x > longest:
+                longest = x
+                choice = c
+                first = i
+                second = j
+            c += 1
+    return choice, first, second
+
+
+@njit(cache=True, nogil=True)
 def cut(stack, top, pair_i, pair_j, alpha):  # type: ignore[no-untyped-def]
     """Replace cone ``top`` of the stack by its children: v = (1 - alpha) v_i + alpha v_j replaces v_j there, and v_i in
     the first child, which goes on top (so that it is taken up next)."""

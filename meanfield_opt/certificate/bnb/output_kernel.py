@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from numba import njit
 
-from .kernels import MAX_DEPTH, NEAR, copositive, copy, cut
+from .kernels import MAX_DEPTH, NEAR, copositive, copy, cut, longest_edge
 
 
 @njit(cache=True, nogil=True)
@@ -169,22 +169,7 @@ def refine_output(  # type: ignore[no-untyped-def]
                 top -= 1
                 stop = hit
                 continue
-            longest = -1.0
-            choice = 0
-            pi = 0
-            pj = 1
-            c = 0
-            for i in range(n):
-                for j in range(i + 1, n):
-                    x = 0.0
-                    for l in range(n):
-                        x += (v[i, l] - v[j, l]) ** 2
-                    if x > longest:
-                        longest = x
-                        choice = c
-                        pi = i
-                        pj = j
-                    c += 1
+            choice, pi, pj = longest_edge(v, n)
             ops[n_ops] = 1 + choice
             n_ops += 1
             for i in range(n):
