@@ -25,7 +25,7 @@ from ..threads import blas_threads, entries_of
 from ..validate import integer, nonnegative, positive
 from .engine import ENGINES, Limits, Question, SupremumProof
 from .engine_search import EngineSearch
-from .improve import Refutation, reoptimised, violating_neurons, with_neurons
+from .improve import Refutation, reoptimised, violating_neurons, with_neurons, worst_first
 from .pairs_engine import rescaled_dual
 from .witnesses import dual_candidates, witnesses
 
@@ -199,10 +199,9 @@ def _refuted(
     for attempt in range(6):
         z = dual if attempt == 0 else problem.dual_point(current)
         found = violating_neurons(problem, z, seed=attempt)
-        if attempt == 0 and neuron is not None and neuron.shape == (problem.geometry.n_parameters,):
-            found = np.vstack([neuron[None, :], found])
-        if attempt == 0 and found.shape[0] and neuron is None:
-            neuron = found[0]
+        if attempt == 0:
+            found = worst_first(problem, z, _with_row(found, neuron))
+            neuron = found[0] if found.shape[0] else neuron
         mass = 0.1 * float(np.mean(current.masses)) if current.n_atoms else 1.0
         if problem.width is not None:
             mass = min(mass, problem.width / 100)
@@ -216,3 +215,8 @@ def _refuted(
         if time.monotonic() > deadline:
             break
     return replace(certificate, neuron=neuron)
+
+
+def _with_row(rows: Array, row: Array | None) -> Array:
+    """The rows with one more in front, where it is of their length (an engine may work on other parameters)."""
+    return rows if row is None or row.shape != rows.shape[1:] else np.vstack([row[None, :], rows])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..formulation.search import ascend
 from ..measure import Measure
 from ..problem import TwoLayerProblem
 
@@ -54,16 +55,31 @@ def violating_neurons(
             value = _variation(problem, dual, theta)
             lower = ~(value >= least)  # the iteration may leave a maximum at a kink
             best, least = np.where(lower[:, None], theta, best), np.where(lower, value, least)
-    theta, value = best, least
+        theta, value = _climbed(problem, dual, best, least)
     theta, value = theta[np.isfinite(value)], value[np.isfinite(value)]
-    order = np.argsort(value)
     chosen: list[int] = []
-    for i in order:
+    for i in np.argsort(value):
         if value[i] >= 0 or len(chosen) == count:
             break
         if all(np.linalg.norm(theta[i] - theta[j]) > 1e-3 * np.linalg.norm(theta[i]) for j in chosen):
             chosen.append(int(i))
     return np.asarray(theta[chosen])
+
+
+def _climbed(problem: TwoLayerProblem, dual: Array, theta: Array, value: Array) -> tuple[Array, Array]:
+    """The neurons with the best of them climbed on by monotone steps, which end at kinks h_p = 0 the iteration leaps over."""
+    order = np.argsort(value)[: int(np.clip(2e6 / (problem.n_samples * theta.shape[1]), 4, 64))]
+    steps = int(np.clip(3e8 / (order.size * problem.n_samples * theta.shape[1]), 10, 100))
+    climbed = problem.geometry.weights(ascend(problem, dual, problem.geometry.preactivation(theta[order]), steps=steps))
+    return np.vstack([climbed, theta]), np.concatenate([_variation(problem, dual, climbed), value])
+
+
+def worst_first(problem: TwoLayerProblem, dual: Array, neurons: Array) -> Array:
+    """Those of the neurons theta (n, r) whose first variation at the dual point is negative, the most negative first."""
+    with np.errstate(all="ignore"):
+        value = _variation(problem, dual, neurons)
+    below = np.flatnonzero(value < 0)  # NaN is not below
+    return np.asarray(neurons[below[np.argsort(value[below])]])
 
 
 def best_ratio(problem: TwoLayerProblem, dual: Array, *, seed: int = 0) -> float:

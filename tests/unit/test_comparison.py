@@ -71,7 +71,7 @@ def test_a_network_that_stays_where_it_is_until_its_certificate_names_a_neuron()
     assert out.control == pytest.approx(out.before, rel=1e-2)  # pushed, and fallen back to the same energy
     assert out.control > 0.03
     assert out.verdict == "refuted"
-    assert "certificate" in out.sources
+    assert set(out.sources) == {"certificate"}
     assert out.gaps[-1] <= 1e-4
 
 
