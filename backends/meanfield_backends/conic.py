@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -56,21 +56,15 @@ def split_options(solver: ConicSolver, extra: dict[str, Any]) -> tuple[Discretis
 class ConicBackend(Backend):
     """A conic solver behind the backend's door. By default the group lasso on a refined discretised support."""
 
-    solver: ConicSolver
+    conic: ConicSolver = field()  # field(): a dataclass would take the inherited None for its default
     summary: str
+    name: str = field(init=False)
 
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        """The solver's name."""
-        return self.solver.name
-
-    @property
-    def conic(self) -> ConicSolver:  # type: ignore[override]
-        """The solver itself."""
-        return self.solver
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.conic.name)
 
     def availability(self) -> Availability:
-        return self.solver.availability()
+        return self.conic.availability()
 
     def refusal(self, problem: MeanFieldProblem) -> str | None:
         if not isinstance(problem, TwoLayerProblem):
@@ -83,7 +77,7 @@ class ConicBackend(Backend):
             raise RefusalError(f"backend {self.name!r} refuses {problem.name}: {reason}")
         if problem.width is not None and not problem.width_binds:
             return in_width(problem, self.solve(problem.with_free_mass(), options))
-        grid, own = split_options(self.solver, options.extra)
+        grid, own = split_options(self.conic, options.extra)
         if grid.formulation in ("group_lasso", "moment"):
             run = Refinement(problem, options, grid, self.name, self._dictionary_step(problem, grid, own))
             return run.solve()
@@ -92,7 +86,7 @@ class ConicBackend(Backend):
     def _dictionary_step(self, problem: TwoLayerProblem, grid: DiscretisationOptions, own: Any) -> DictionaryStep:
         def step(atoms: Array, limits: ConicLimits) -> tuple[Lifted, ConicAnswer]:
             form: Formulation = MomentProgram(atoms) if grid.formulation == "moment" else GroupLasso(atoms)
-            return solve_formulation(self.solver, form, problem, limits, own)
+            return solve_formulation(self.conic, form, problem, limits, own)
 
         return step
 
@@ -101,7 +95,7 @@ class ConicBackend(Backend):
     ) -> Solution:
         begin = time.perf_counter()
         form = relaxation(grid.formulation, problem)
-        lifted, answer = solve_formulation(self.solver, form, problem, limits_of(options, 0.0), own)
+        lifted, answer = solve_formulation(self.conic, form, problem, limits_of(options, 0.0), own)
         if lifted.measure is None or lifted.dual is None:
             raise SolveError(f"no measure could be read off the {form.name} answer: {lifted.reason}")
         assert answer.x is not None

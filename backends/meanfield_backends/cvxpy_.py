@@ -245,7 +245,6 @@ def expression_step(
     return Lifted(Measure(atoms[keep], masses[keep]), dual), answer
 
 
-@dataclass(frozen=True, eq=False)
 class CvxpyBackend(Backend):
     """Losses with a residual form go through the conic program like in every other conic backend; others by their cvxpy
     expression."""
@@ -254,15 +253,10 @@ class CvxpyBackend(Backend):
     summary = (
         "CVXPY with a named solver (CLARABEL unless told otherwise): discretised support, any loss, conic relaxations"
     )
-    inner: ConicBackend
-
-    @property
-    def conic(self) -> ConicSolver:  # type: ignore[override]
-        """The solver itself."""
-        return self.inner.solver
+    conic = CvxpySolver()
 
     def availability(self) -> Availability:
-        return self.inner.availability()
+        return self.conic.availability()
 
     def refusal(self, problem: MeanFieldProblem) -> str | None:
         if not isinstance(problem, TwoLayerProblem):
@@ -276,8 +270,8 @@ class CvxpyBackend(Backend):
         if problem.width is not None and not problem.width_binds:
             return in_width(problem, self.solve(problem.with_free_mass(), options))
         if loss_refusal(problem) is None:
-            return self.inner.solve(problem, options)
-        grid, own = split_options(self.inner.solver, options.extra)
+            return ConicBackend(self.conic, self.summary).solve(problem, options)
+        grid, own = split_options(self.conic, options.extra)
         if grid.formulation != "group_lasso":
             raise RefusalError(f"the {problem.loss.name} loss is held by the group_lasso formulation only.")
         cvxpy = import_solver(self.name, self.availability(), _load)
@@ -288,5 +282,4 @@ class CvxpyBackend(Backend):
         return Refinement(problem, options, grid, self.name, step).solve()
 
 
-SOLVER = CvxpySolver()
-BACKEND = CvxpyBackend(ConicBackend(SOLVER, CvxpyBackend.summary))
+BACKEND = CvxpyBackend()

@@ -10,7 +10,7 @@ from benchopt import BaseObjective
 import meanfield_opt as mfo
 
 
-class Objective(BaseObjective):  # type: ignore[misc]
+class Objective(BaseObjective):
     name = "mean-field two-layer ReLU network, squared loss"
     min_benchopt_version = "1.6"
     requirements = ["meanfield-opt"]  # noqa: RUF012

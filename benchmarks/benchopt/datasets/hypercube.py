@@ -9,7 +9,7 @@ from benchopt import BaseDataset
 import meanfield_opt as mfo
 
 
-class Dataset(BaseDataset):  # type: ignore[misc]
+class Dataset(BaseDataset):
     name = "hypercube"
     parameters = {"d": [3, 4, 5, 6]}  # noqa: RUF012
 

@@ -8,7 +8,7 @@ from benchmark_utils import speed
 from benchopt import BaseDataset
 
 
-class Dataset(BaseDataset):  # type: ignore[misc]
+class Dataset(BaseDataset):
     name = "teacher"
     parameters = {"penalty": [5.0, 0.1]}  # noqa: RUF012
 

@@ -9,7 +9,7 @@ from benchopt import BaseSolver
 import meanfield_opt as mfo
 
 
-class Solver(BaseSolver):  # type: ignore[misc]
+class Solver(BaseSolver):
     name = "column_generation"
     sampling_strategy = "iteration"
     parameters = {"symmetry": [True, False]}  # noqa: RUF012

@@ -10,7 +10,7 @@ from benchopt import BaseSolver
 import meanfield_opt as mfo
 
 
-class Solver(BaseSolver):  # type: ignore[misc]
+class Solver(BaseSolver):
     name = "cvxpy_grid"
     sampling_strategy = "run_once"
     requirements = ["pip::cvxpy"]  # noqa: RUF012

@@ -10,7 +10,7 @@ from benchopt import BaseSolver
 import meanfield_opt as mfo
 
 
-class Solver(BaseSolver):  # type: ignore[misc]
+class Solver(BaseSolver):
     name = "torch"
     sampling_strategy = "iteration"
     requirements = ["pip::torch"]  # noqa: RUF012
