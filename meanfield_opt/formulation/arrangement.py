@@ -47,6 +47,28 @@ def sample_cells(factor: Array, count: int, seed: int) -> NDArray[np.bool_]:
     return np.unique(theta @ factor.T > 0, axis=0)
 
 
+def parallel_rows(factor: Array) -> tuple[NDArray[np.int64], NDArray[np.int64], Array]:
+    """(kept (L,), line (P,), ratio (P,)): row p is ratio[p] times row kept[line[p]], no two kept rows are parallel, decided
+    exactly. A zero row has ratio 0, on line 0; ratios are rounded once. InputError if all rows are zero."""
+    rows = [_integers(row) for row in np.asarray(factor, dtype=np.float64)]
+    kept: list[int] = []
+    seen: dict[Row, int] = {}
+    line, ratio = np.zeros(len(rows), dtype=np.int64), np.zeros(len(rows))
+    for p, row in enumerate(rows):
+        lead = next((i for i, value in enumerate(row) if value), None)
+        if lead is None:
+            continue
+        ray = row if row[lead] > 0 else tuple(-value for value in row)
+        if ray not in seen:
+            seen[ray] = len(kept)
+            kept.append(p)
+        line[p] = seen[ray]
+        ratio[p] = float(Fraction(float(factor[p, lead])) / Fraction(float(factor[kept[line[p]], lead])))
+    if not kept:
+        raise InputError("all inputs are zero, so that every network is; there is nothing to lift.")
+    return np.array(kept, dtype=np.int64), line, ratio
+
+
 def _integers(row: Array) -> Row:
     """A positive multiple of the row with integer entries."""
     parts = [Fraction(float(value)) for value in row]

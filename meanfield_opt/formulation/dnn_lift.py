@@ -19,9 +19,9 @@ from .base import (
     relu_relaxation_refusal,
 )
 from .extract import atoms_from_patterns, signed_columns
-from .lifted import moment_of, signed_lift
+from .lifted import SignedLift, lift_refusal, moment_of, signed_lift
 from .program import Affine, Builder, ConicAnswer, ConicProgram, SymmetricVariable
-from .symmetric import lower_indices, smat, svec, svec_size
+from .symmetric import smat, svec, svec_size
 
 Array = NDArray[np.float64]
 
@@ -30,6 +30,8 @@ Array = NDArray[np.float64]
 class DNNLift(Formulation):
     """min l1 <C, W> + R(W_aa) over W PSD and entrywise >= 0 of order 2P with diag(W_ab) = 0: a lower bound of inf E.
 
+    Singular K_X: the PSD variable is the moment matrix of coordinates of which z is a linear map (``lifted``), W is its
+    image: the same optimum, and an interior.
     reduced: order P with b = 0, where K_X^-1 has no positive off-diagonal entry (whitened inputs with a bias).
     """
 
@@ -40,69 +42,60 @@ class DNNLift(Formulation):
     def refusal(self, problem: TwoLayerProblem) -> str | None:
         factor = 1 if self.reduced else 2
         reason = relu_relaxation_refusal(problem, "the lifted relaxation", factor * problem.n_samples)
-        if reason is None and self.reduced:
-            from .lifted import reduced_refusal
-
-            lift = signed_lift(problem, reduced=False)
-            p = problem.n_samples
-            reason = reduced_refusal(lift.cost[:p, :p], lift.equations)
-        return reason
+        return lift_refusal(problem, reduced=self.reduced) if reason is None else reason
 
     def lower(self, problem: TwoLayerProblem) -> ConicProgram:
         lift = signed_lift(problem, reduced=self.reduced)
-        p, n = problem.n_samples, lift.order
-        builder = Builder(f"doubly nonnegative lift of order {n}")
-        w = builder.symmetric(n)
+        builder = Builder(f"doubly nonnegative lift of order {lift.order}")
+        w = builder.symmetric(lift.order)
         variables, values = w.functional(problem.lambda1 * lift.cost)
         builder.cost(variables, values)
-        rows, columns = np.tril_indices(p)
-        rows, columns = rows.astype(np.int64), columns.astype(np.int64)
-        entries, factors = w.entries(rows, columns)
-        add_fit(builder, problem, KernelEntries(rows, columns, entries, factors))
+        add_fit(builder, problem, kernel_entries(lift, w))
         builder.psd_variable(w)
-        add_signs(builder, w, lift.pairs)
-        add_equations(builder, w, lift.equations)
+        add_signs(builder, lift, w)
         return builder.build()
 
     def embed(self, problem: TwoLayerProblem, measure: Measure) -> Array:
-        moment = moment_of(signed_lift(problem, reduced=self.reduced), measure)
+        lift = signed_lift(problem, reduced=self.reduced)
+        moment = moment_of(lift, measure)
         p = problem.n_samples
-        return np.concatenate([svec(moment), fit_point(problem, moment[:p, :p])])
+        return np.concatenate([svec(moment), fit_point(problem, lift.moment_of_samples(moment)[:p, :p])])
 
     def lift(self, problem: TwoLayerProblem, answer: ConicAnswer) -> Lifted:
         if answer.x is None or answer.y is None:
             return Lifted(None, None, f"the solver returned no point ({answer.words}).")
-        n = (1 if self.reduced else 2) * problem.n_samples
+        lift = signed_lift(problem, reduced=self.reduced)
         program = self.lower(problem)
         dual = fit_dual(problem, program, answer.y)
-        moment = smat(answer.x[: svec_size(n)])
+        moment = lift.moment_of_samples(smat(answer.x[: svec_size(lift.order)]))
         measure, reason = atoms_from_patterns(
             problem, signed_columns(moment, problem.n_samples), dual, program.objective(answer.x)
         )
         return Lifted(measure, dual, reason)
 
 
-def add_signs(builder: Builder, w: SymmetricVariable, pairs: tuple[tuple[int, int], ...]) -> None:
-    """Every entry is nonnegative; those of ``pairs`` are zero."""
-    rows, columns = lower_indices(w.order)
-    zero = np.zeros(w.indices.size, dtype=bool)
-    if pairs:
-        i, j = np.array(pairs, dtype=np.int64).T
-        at, _ = w.entries(i, j)
-        zero[at - w.first] = True
-        builder.zero(Affine.make(np.zeros(at.size), np.arange(at.size), at, 1.0))
-    free = w.indices[~zero & (rows != columns)]  # the diagonal is nonnegative because W is PSD
-    builder.nonnegative(Affine.make(np.zeros(free.size), np.arange(free.size), free, 1.0))
+def kernel_entries(lift: SignedLift, w: SymmetricVariable) -> KernelEntries:
+    """K = E[a a^T] over the samples, from the moment matrix w."""
+    rows, columns = np.tril_indices(lift.samples)
+    variables, values = lift.products(w, lift.place[rows], lift.place[columns])
+    values = values * (lift.factor[rows] * lift.factor[columns])[:, None]
+    each = variables.shape[1]
+    return KernelEntries(
+        np.repeat(rows, each).astype(np.int64),
+        np.repeat(columns, each).astype(np.int64),
+        variables.ravel(),
+        values.ravel(),
+    )
 
 
-def add_equations(builder: Builder, w: SymmetricVariable, equations: Array) -> None:
-    """E W = 0 for the linear equations E z = 0."""
-    k, n = equations.shape
-    if k == 0:
-        return
-    # row (e, j): sum_i E[e, i] W[i, j]
-    i, j = np.meshgrid(np.arange(n), np.arange(n), indexing="ij")
-    variables, factors = w.entries(i, j)
-    rows = np.arange(k)[:, None] * n + j.ravel()[None, :]
-    values = equations[:, i.ravel()] * factors[None, :]
-    builder.zero(Affine.make(np.zeros(k * n), rows, np.broadcast_to(variables, rows.shape), values))
+def add_signs(builder: Builder, lift: SignedLift, w: SymmetricVariable) -> None:
+    """E[z_i z_j] >= 0 for all i, j; = 0 for those of ``pairs``."""
+    i, j = np.tril_indices(lift.size, -1)  # the diagonal is nonnegative because the moment matrix is PSD
+    zero = np.zeros((lift.size, lift.size), dtype=bool)
+    for low, high in lift.pairs:
+        zero[high, low] = True
+    for chosen, add in ((zero[i, j], builder.zero), (~zero[i, j], builder.nonnegative)):
+        count = int(chosen.sum())
+        if count:
+            variables, values = lift.products(w, i[chosen], j[chosen])
+            add(Affine.make(np.zeros(count), np.arange(count)[:, None], variables, values))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import combinations_with_replacement
+from itertools import combinations, combinations_with_replacement
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from ..measure import Measure
 from ..problem import TwoLayerProblem
 from .base import Formulation, KernelEntries, Lifted, add_fit, fit_dual, fit_point, relu_relaxation_refusal
 from .extract import atoms_from_patterns, signed_columns
-from .lifted import signed_lift
+from .lifted import SignedLift, lift_refusal, signed_lift
 from .program import Affine, Builder, ConicAnswer, ConicProgram
 from .symmetric import lower_indices, svec_weights
 
@@ -27,7 +27,9 @@ class ParriloLift(Formulation):
     """The lift with W = sum_i T_i, T a symmetric nonnegative 3-tensor with PSD slices T_i: a lower bound of inf E.
 
     The dual cone of Parrilo's K1 (M with sum M_ij x_i^2 x_j^2 |x|^2 a sum of squares) written for moments:
-    T_ijk = int z_i z_j z_k / (1 . z). At least as tight as ``DNNLift``; n PSD blocks of order n = 2P, so P <= 12.
+    T_ijk = int z_i z_j z_k / (1 . z). At least as tight as ``DNNLift``; n PSD blocks of order n - 1 for the n = 2P entries
+    of z (fewer where samples are parallel), so P <= 12. The variable is the tensor tau of the coordinates zeta of the
+    lift (``lifted``), T its image under V; a slice T_i lives where z_i > 0, on all coordinates but one.
     """
 
     reduced: bool = False
@@ -39,77 +41,87 @@ class ParriloLift(Formulation):
         if n > MOST_POINTS:
             return f"the level-1 lift has n PSD blocks of order n = {n}; {MOST_POINTS} is the limit."
         reason = relu_relaxation_refusal(problem, "the level-1 lift", n)
-        if reason is None and self.reduced:
-            from .dnn_lift import DNNLift
-
-            reason = DNNLift(reduced=True).refusal(problem)
-        return reason
+        return lift_refusal(problem, reduced=self.reduced) if reason is None else reason
 
     def lower(self, problem: TwoLayerProblem) -> ConicProgram:
         lift = signed_lift(problem, reduced=self.reduced)
-        p, n = problem.n_samples, lift.order
-        triples, place = _triples(n)
+        n, order = lift.size, lift.order
+        triples, place = _triples(order)
         builder = Builder(f"Parrilo level 1 of order {n}")
-        t = builder.variables(triples.shape[0])
-        # <C, W> with W_jk = sum_i T_ijk
-        every = np.arange(n)
-        i, j, k = np.meshgrid(every, every, every, indexing="ij")
-        builder.cost(t[place[i, j, k].ravel()], (problem.lambda1 * lift.cost)[j.ravel(), k.ravel()])
-        rows, columns = np.tril_indices(p)
-        first, at = np.meshgrid(every, np.arange(rows.size), indexing="ij")
-        variables = t[place[first, rows[at], columns[at]].ravel()]
-        add_fit(
-            builder,
-            problem,
-            KernelEntries(rows[at].ravel(), columns[at].ravel(), variables, np.ones(variables.size)),
-        )
-        r, c = lower_indices(n)
-        for slice_ in range(n):
-            builder.psd(Affine.make(np.zeros(r.size), np.arange(r.size), t[place[slice_, r, c]], svec_weights(n)), n)
-        zero = np.zeros(t.size, dtype=bool)
-        for a, b in lift.pairs:
-            zero[place[a, b, :]] = True
-        dead, free = t[zero], t[~zero]
-        builder.zero(Affine.make(np.zeros(dead.size), np.arange(dead.size), dead, 1.0))
-        builder.nonnegative(Affine.make(np.zeros(free.size), np.arange(free.size), free, 1.0))
-        if lift.equations.size:
-            e, j, k = np.meshgrid(np.arange(lift.equations.shape[0]), every, every, indexing="ij")
-            height = e.size
-            block = np.arange(height).reshape(e.shape)
-            builder.zero(
-                Affine.make(
-                    np.zeros(height),
-                    np.broadcast_to(block[..., None], (*e.shape, n)),
-                    t[place[every, j[..., None], k[..., None]]],
-                    lift.equations[e][..., :] + np.zeros(n),
-                )
-            )
+        t = builder.variables(triples.shape[0])[place]
+        total = lift.matrix.sum(axis=0)  # W = sum_i T_i is tau applied to V^T 1
+        builder.cost(t.ravel(), (problem.lambda1 * np.multiply.outer(total, lift.cost)).ravel())
+        add_fit(builder, problem, _kernel_entries(lift, t, total))
+        for i in range(n):
+            kept = np.delete(np.arange(order), lift.dropped[i : i + 1][lift.dropped[i : i + 1] >= 0])
+            r, c = lower_indices(kept.size)
+            variables = t[lift.support[i][None, :], kept[r][:, None], kept[c][:, None]]
+            values = lift.weights[i][None, :] * svec_weights(kept.size)[:, None]
+            builder.psd(Affine.make(np.zeros(r.size), np.arange(r.size)[:, None], variables, values), kept.size)
+        _add_signs(builder, lift, t)
         return builder.build()
 
     def embed(self, problem: TwoLayerProblem, measure: Measure) -> Array:
         lift = signed_lift(problem, reduced=self.reduced)
-        z = lift.points(measure.atoms)
+        zeta = lift.points(measure.atoms)
         triples, _ = _triples(lift.order)
-        weights = measure.masses / z.sum(axis=1)
-        tensor = weights @ (z[:, triples[:, 0]] * z[:, triples[:, 1]] * z[:, triples[:, 2]])
-        p = problem.n_samples
+        weights = measure.masses / (zeta @ lift.matrix.T).sum(axis=1)
+        tensor = weights @ (zeta[:, triples[:, 0]] * zeta[:, triples[:, 1]] * zeta[:, triples[:, 2]])
         features = np.maximum(measure.atoms, 0.0)
-        kernel = (features.T * measure.masses) @ features
-        assert kernel.shape == (p, p)
-        return np.concatenate([tensor, fit_point(problem, kernel)])
+        return np.concatenate([tensor, fit_point(problem, (features.T * measure.masses) @ features)])
 
     def lift(self, problem: TwoLayerProblem, answer: ConicAnswer) -> Lifted:
         if answer.x is None or answer.y is None:
             return Lifted(None, None, f"the solver returned no point ({answer.words}).")
-        n = (1 if self.reduced else 2) * problem.n_samples
+        lift = signed_lift(problem, reduced=self.reduced)
         program = self.lower(problem)
         dual = fit_dual(problem, program, answer.y)
-        _, place = _triples(n)
-        tensor = answer.x[place]
-        suggestions = [tensor.sum(axis=0), *tensor]
+        _, place = _triples(lift.order)
+        slices = np.einsum("ia,abc->ibc", lift.matrix, answer.x[place])
+        suggestions = [lift.moment_of_samples(m) for m in (slices.sum(axis=0), *slices)]
         patterns = np.vstack([signed_columns(m, problem.n_samples) for m in suggestions])
         measure, reason = atoms_from_patterns(problem, patterns, dual, program.objective(answer.x))
         return Lifted(measure, dual, reason)
+
+
+def _kernel_entries(lift: SignedLift, t: Index, total: Array) -> KernelEntries:
+    """K = E[a a^T] over the samples with W = sum_i T_i."""
+    rows, columns = np.tril_indices(lift.samples)
+    i, j = lift.place[rows], lift.place[columns]
+    every = np.arange(lift.order)
+    variables = t[every, lift.support[i][:, :, None, None], lift.support[j][:, None, :, None]]
+    values = lift.weights[i][:, :, None, None] * lift.weights[j][:, None, :, None] * total
+    values = values * (lift.factor[rows] * lift.factor[columns])[:, None, None, None]
+    each = variables[0].size
+    return KernelEntries(
+        np.repeat(rows, each).astype(np.int64),
+        np.repeat(columns, each).astype(np.int64),
+        variables.ravel(),
+        values.ravel(),
+    )
+
+
+def _add_signs(builder: Builder, lift: SignedLift, t: Index) -> None:
+    """T_ijk >= 0; z_i z_j zeta_k integrates to 0 for ``pairs`` (i, j)."""
+    paired = np.zeros((lift.size, lift.size), dtype=bool)
+    for low, high in lift.pairs:
+        paired[low, high] = paired[high, low] = True
+    if lift.pairs:
+        i, j = np.array(lift.pairs, dtype=np.int64).T
+        variables = t[lift.support[i][:, :, None, None], lift.support[j][:, None, :, None], np.arange(lift.order)]
+        values = (lift.weights[i][:, :, None] * lift.weights[j][:, None, :])[..., None]
+        rows = np.arange(i.size * lift.order).reshape(i.size, 1, 1, lift.order)
+        builder.zero(Affine.make(np.zeros(rows.size), rows, variables, values))
+    # T_iij >= 0 because T_j is PSD
+    i, j, k = np.array(list(combinations(range(lift.size), 3)), dtype=np.int64).reshape(-1, 3).T
+    free = ~(paired[i, j] | paired[i, k] | paired[j, k])
+    i, j, k = i[free], j[free], k[free]
+    if i.size:
+        s, w = lift.support, lift.weights
+        variables = t[s[i][:, :, None, None], s[j][:, None, :, None], s[k][:, None, None, :]]
+        values = w[i][:, :, None, None] * w[j][:, None, :, None] * w[k][:, None, None, :]
+        rows = np.arange(i.size)[:, None, None, None]
+        builder.nonnegative(Affine.make(np.zeros(i.size), rows, variables, values))
 
 
 def _triples(n: int) -> tuple[Index, Index]:
