@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from .errors import InputError, RefusalError
+from .free_bias import lifted, lowered, surrogate
 from .measure import Measure
 from .plugins import Registry
-from .problem import MeanFieldProblem
+from .problem import MeanFieldProblem, TwoLayerProblem
 from .solution import Solution
 from .threads import blas_threads, entries_of
 from .validate import integer, nonnegative, positive
@@ -112,14 +113,23 @@ def solve(
     """Solve ``problem`` with a named backend; raises on failure, and never falls back on another solver.
 
     tolerance: relative duality gap aimed at. time_limit: seconds. start: a measure to start from.
-    progress: called now and then with a ``Progress``. extra: options of that backend.
+    progress: called now and then with a ``Progress``. extra: options of that backend. An unpenalised hidden bias is
+    solved for with a very small penalty (``free_bias``), and the solution taken back; its energy is the problem's own.
     """
     if not isinstance(problem, MeanFieldProblem):
         raise InputError(f"solve needs a MeanFieldProblem, not {type(problem).__name__}.")
     chosen = backend if isinstance(backend, Backend) else BACKENDS.get(backend)
-    reason = chosen.refusal(problem)
+    free_bias = isinstance(problem, TwoLayerProblem) and problem.geometry.free_parameters > 0
+    posed = surrogate(problem) if free_bias and isinstance(problem, TwoLayerProblem) else problem
+    reason = chosen.refusal(posed)
     if reason is not None:
         raise RefusalError(f"backend {chosen.name!r} refuses {problem.name}: {reason}")
     options = SolveOptions(tolerance, time_limit, max_iterations, seed, start, progress, dict(extra))
     with blas_threads(entries_of(problem)):
-        return chosen.solve(problem, options)
+        if posed is problem:
+            return chosen.solve(problem, options)
+        assert isinstance(problem, TwoLayerProblem)
+        begin = None if start is None else lowered(problem, start)
+        found = chosen.solve(posed, replace(options, start=begin))
+        measure = problem.within_width(lifted(problem, found.measure))
+        return replace(found, problem=problem, measure=measure)

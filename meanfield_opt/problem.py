@@ -60,6 +60,12 @@ class TwoLayerProblem(MeanFieldProblem):
         if self.width is not None:
             object.__setattr__(self, "width", positive(self.width, "width"))
         self.loss.check_targets(targets)
+        if self.geometry.free_parameters:
+            from .free_bias import refusal
+
+            reason = refusal(self)
+            if reason is not None:
+                raise InputError(f"an unpenalised hidden bias is not offered here: {reason}")
 
     # identity ---------------------------------------------------------------------------------------------------
     @property
@@ -158,7 +164,7 @@ class TwoLayerProblem(MeanFieldProblem):
     def atom_costs(self, measure: Measure) -> Array:
         """c(h_j), from the neurons where they are known."""
         if measure.neurons is not None and measure.neurons.shape[1] == self.geometry.n_parameters:
-            return np.asarray(np.einsum("jr,jr->j", measure.neurons, measure.neurons))
+            return self.geometry.neuron_cost(measure.neurons)
         return self.geometry.cost(measure.atoms)
 
     # dual -------------------------------------------------------------------------------------------------------

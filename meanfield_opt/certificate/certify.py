@@ -17,6 +17,7 @@ from ..checker.bounds import energy_upper, lower_from_proof
 from ..checker.document import write_document
 from ..checker.refute import measure_energy_lower
 from ..errors import InputError
+from ..free_bias import surrogate
 from ..measure import Measure
 from ..plugins import Registry
 from ..problem import MeanFieldProblem, TwoLayerProblem
@@ -25,6 +26,7 @@ from ..threads import blas_threads, entries_of
 from ..validate import integer, nonnegative, positive
 from .engine import ENGINES, Limits, Question, SupremumProof
 from .engine_search import EngineSearch
+from .free_bias import of_problem
 from .improve import Refutation, reoptimised, violating_neurons, with_neurons, worst_first
 from .pairs_engine import rescaled_dual
 from .witnesses import dual_candidates, witnesses
@@ -90,7 +92,8 @@ def certify(
     supremum. progress(upper, lower, open nodes), checkpoint (a file to resume from) and workers go to the engines.
     refute: the candidate is refuted where another measure is proved better by more than this fraction of its energy;
     by default 1e-4 for a Measure or a network, whose optimality is the question, and 0.1 for a Solution, whose solver
-    may well have stopped early and whose bounds are what is asked for (math.inf: do not try).
+    may well have stopped early and whose bounds are what is asked for (math.inf: do not try). Not tried where the hidden
+    bias is unpenalised.
 
     The bounds are on the infimum over measures. For an activation that is not positively homogeneous that is a
     relaxation of networks of integer width: the lower bound holds for them too, the upper one is the measure's.
@@ -117,6 +120,9 @@ def certify(
     measure, upper = energy_upper(problem, measure)
     limits = Limits(time_limit, target, workers, progress, checkpoint)
     with blas_threads(entries_of(problem)):
+        if problem.geometry.free_parameters:
+            inner = _proved(surrogate(problem), measure, dual, upper, engine, limits, math.inf, started)
+            return of_problem(problem, inner)
         if problem.width is None or problem.width_binds:
             return _proved(problem, measure, dual, upper, engine, limits, refute, started)
         # a bound under free mass is one under any width, and here nothing is lost by it

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..geometry import FactorGeometry
+from ..geometry import FactorGeometry, FreeBiasGeometry
 from ..measure import Measure
 from ..problem import TwoLayerProblem
 from ..rounding import down, matmul_interval, square_interval, sum_bounds, sum_upper, up
@@ -27,7 +27,7 @@ def energy_upper(problem: TwoLayerProblem, measure: Measure) -> tuple[Measure, f
     if measure.n_atoms == 0:
         measure = Measure.zero(problem.n_samples)
         return measure, network_energy_upper(problem, measure)
-    if isinstance(problem.geometry, FactorGeometry):
+    if isinstance(problem.geometry, FactorGeometry | FreeBiasGeometry):
         # the neurons are what this geometry takes as exact, so they are fixed here and stored in the certificate
         theta = measure.neurons
         if theta is None or theta.shape[1] != problem.geometry.n_parameters:

@@ -9,18 +9,20 @@ from typing import Any
 import numpy as np
 
 from ..errors import CertificateError, InputError, MeanFieldError, UnknownNameError
-from ..geometry import DenseGeometry, DiagonalPlusLowRank, FactorGeometry, Geometry
+from ..geometry import DenseGeometry, DiagonalPlusLowRank, FactorGeometry, FreeBiasGeometry, Geometry
 from ..plugins import ACTIVATIONS, FAMILIES, LOSSES
 from ..problem import MeanFieldProblem, TwoLayerProblem
 from .codec import decode_array, decode_float, encode_array, encode_float, expect_keys
 
-GEOMETRIES: dict[str, type[Geometry]] = {c.__name__: c for c in (FactorGeometry, DiagonalPlusLowRank, DenseGeometry)}
+GEOMETRIES: dict[str, type[Geometry]] = {
+    c.__name__: c for c in (FactorGeometry, DiagonalPlusLowRank, DenseGeometry, FreeBiasGeometry)
+}
 _DATA = {"label", "activation", "loss", "geometry", "targets", "lambda1", "lambda2", "width"}
 
 
 def neurons_define(problem: TwoLayerProblem) -> bool:
     """Whether neurons, rather than patterns, are what the geometry takes as exact (a pattern off range A has none)."""
-    return isinstance(problem.geometry, FactorGeometry)
+    return isinstance(problem.geometry, FactorGeometry | FreeBiasGeometry)
 
 
 def plain(value: Any) -> Any:
@@ -69,7 +71,7 @@ def problem_from_data(data: Any) -> TwoLayerProblem:
     if kind not in GEOMETRIES:
         raise CertificateError(f"geometries of class {kind!r} are unknown to this checker.")
     cls: Any = GEOMETRIES[kind]
-    dims = {"factor": 2, "diagonal": 1, "columns": 2, "weight": 1, "kernel": 2}
+    dims = {"factor": 2, "inputs": 2, "diagonal": 1, "columns": 2, "weight": 1, "kernel": 2}
     names = {f.name for f in fields(cls) if f.init}
     expect_keys(data["geometry"]["arrays"], names, "the geometry's arrays")
     arrays = {n: decode_array(data["geometry"]["arrays"][n], n, ndim=dims[n]) for n in names}

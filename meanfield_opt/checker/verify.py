@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from ..activations.check import check_activation
 from ..errors import CertificateError, MeanFieldError
+from ..geometry import FreeBiasGeometry
 from ..measure import Measure
 from ..plugins import Registry
 from ..problem import MeanFieldProblem, TwoLayerProblem
-from . import envelope, input_view, levels, output_view, pairs, shor, sign_cells
+from . import envelope, free_bias, input_view, levels, output_view, pairs, shor, sign_cells
 from .bounds import lower_from_proof, network_energy_upper
 from .codec import decode_float, expect_keys
 from .compact import decode_dual
@@ -43,6 +44,7 @@ REPLAYS: dict[str, Replay] = {
     "exchange": replay_exchange,
     "pairs": pairs.replay,
     "cells": sign_cells.replay,
+    "free_bias": lambda problem, dual, claimed, artefact: _free_bias(problem, dual, artefact),
 }
 #: kind of proof -> the suprema that its replay bounds: "ratio" (sigma, free mass), "excess" (kappa, under a width).
 #: A ratio says nothing about the excess: where sigma > 1 and phi is homogeneous, kappa is infinite.
@@ -58,6 +60,7 @@ PROVES: dict[str, frozenset[str]] = {
     "exchange": frozenset({"ratio"}),
     "pairs": frozenset({"ratio", "excess"}),
     "cells": frozenset({"ratio"}),
+    "free_bias": frozenset({"ratio"}),
 }
 
 
@@ -164,6 +167,12 @@ def _check(body: dict[str, Any], given: MeanFieldProblem | None) -> VerifiedBoun
 
 
 def _replayed(problem: TwoLayerProblem, dual: Array, scale: float, proof: Any) -> tuple[float, str]:
+    claimed = _supremum(problem, dual, proof)
+    return lower_from_proof(problem, dual, scale, claimed), proof["words"]
+
+
+def _supremum(problem: TwoLayerProblem, dual: Array, proof: Any) -> float:
+    """The bound that a proof claims, once its replay has given it."""
     expect_keys(proof, {"kind", "words", "bound", "artefact"}, "the proof")
     kind = proof["kind"]
     if not isinstance(kind, str) or kind not in REPLAYS:
@@ -177,7 +186,16 @@ def _replayed(problem: TwoLayerProblem, dual: Array, scale: float, proof: Any) -
     bound = REPLAYS[kind](problem, dual, claimed, proof["artefact"])
     if not 0 <= bound <= claimed:
         raise CertificateError(f"the proof gives the supremum {bound!r}, not the claimed {claimed!r}.")
-    return lower_from_proof(problem, dual, scale, claimed), proof["words"]
+    return claimed
+
+
+def _free_bias(problem: TwoLayerProblem, dual: Array, artefact: dict[str, Any]) -> float:
+    """The supremum under an unpenalised bias from a proof for the surrogate."""
+    if not isinstance(problem.geometry, FreeBiasGeometry):
+        raise CertificateError("a proof for a free bias is for a problem whose hidden bias is unpenalised.")
+    centre, column, inner = free_bias.decode(artefact)
+    sigma = _supremum(free_bias.surrogate_of(problem, centre, column), dual, inner)
+    return free_bias.free_bias_sigma(problem, dual, centre, column, sigma)
 
 
 def _check_refutation(problem: TwoLayerProblem, candidate: Measure, value: Any) -> None:

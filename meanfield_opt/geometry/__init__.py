@@ -3,6 +3,15 @@
 from .base import Enclosure, Geometry
 from .dense import DenseGeometry
 from .factor import FactorGeometry, features_with_bias
+from .free_bias import FreeBiasGeometry
 from .low_rank import DiagonalPlusLowRank
 
-__all__ = ["DenseGeometry", "DiagonalPlusLowRank", "Enclosure", "FactorGeometry", "Geometry", "features_with_bias"]
+__all__ = [
+    "DenseGeometry",
+    "DiagonalPlusLowRank",
+    "Enclosure",
+    "FactorGeometry",
+    "FreeBiasGeometry",
+    "Geometry",
+    "features_with_bias",
+]

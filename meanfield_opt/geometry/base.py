@@ -31,6 +31,9 @@ class Geometry(ABC):
     """K_X (P x P, positive semidefinite) given by structure. theta in R^r parametrises patterns h = preactivation(theta)
     with c(h) = min |theta|^2."""
 
+    #: how many of the last entries of theta cost nothing (an unpenalised bias: K_X is infinite along 1)
+    free_parameters: int = 0
+
     @property
     @abstractmethod
     def n_samples(self) -> int:
@@ -84,8 +87,13 @@ class Geometry(ABC):
     @final
     def cost(self, patterns: Array) -> Array:
         """c(h) = h^T K_X^+ h for each row (of its projection on range K_X)."""
-        theta = self.weights(np.atleast_2d(patterns))
-        return np.asarray(np.einsum("jr,jr->j", theta, theta))
+        return self.neuron_cost(self.weights(np.atleast_2d(patterns)))
+
+    @final
+    def neuron_cost(self, theta: Array) -> Array:
+        """|theta|^2 of each row of (J, r), without the entries that cost nothing."""
+        paid = theta[:, : theta.shape[1] - self.free_parameters]
+        return np.asarray(np.einsum("jr,jr->j", paid, paid))
 
     @final
     @cached_property

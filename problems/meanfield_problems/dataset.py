@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from meanfield_opt.activation import Activation
 from meanfield_opt.errors import InputError
-from meanfield_opt.geometry import FactorGeometry, features_with_bias
+from meanfield_opt.geometry import FactorGeometry, FreeBiasGeometry, Geometry, features_with_bias
 from meanfield_opt.loss import Loss
 from meanfield_opt.losses.output_bias import OutputBias
 from meanfield_opt.plugins import activation as find_activation
@@ -32,8 +32,8 @@ def dataset(
 ) -> TwoLayerProblem:
     """The training problem on samples X (P, d_X) in rows, as in scikit-learn, and targets Y (P, d_Y) or (P,).
 
-    bias adds a regularised bias to the hidden layer, of penalty lambda1 or ``bias_penalty`` > 0. output_bias: None for
-    none, else its penalty (0: free). Raises InputError for bad shapes, NaN, constant labels, ...
+    bias adds a regularised bias to the hidden layer, of penalty lambda1 or ``bias_penalty`` (0: unpenalised, which needs
+    output_bias=0.0 and an activation of degree 1). output_bias: None for none, else its penalty (0: free). Raises InputError for bad shapes, NaN, constant labels, ...
     """
     x = real_array(X, "X", ndim=(1, 2))
     x = x[:, None] if x.ndim == 1 else x
@@ -49,15 +49,15 @@ def dataset(
     positive(lambda1, "lambda1")
     positive(lambda2, "lambda2")
     check_penalty_product(lambda1, lambda2)
-    features = with_penalised_bias(x, bias, lambda1, bias_penalty)
+    geometry = input_geometry(x, bias, lambda1, bias_penalty)
     if output_bias is not None:
         loss = OutputBias(find_loss(loss), nonnegative(output_bias, "output_bias"))
-    if not features.any():
+    if not x.any() and not bias:
         raise InputError("all inputs are zero and there is no bias; no network can respond to them.")
     return TwoLayerProblem(
         find_activation(activation),
         find_loss(loss),
-        FactorGeometry(features),
+        geometry,
         y.T.copy(),
         lambda1,
         lambda2,
@@ -66,21 +66,16 @@ def dataset(
     )
 
 
-def with_penalised_bias(
-    x: NDArray[np.float64], bias: bool, lambda1: float, penalty: float | None
-) -> NDArray[np.float64]:
+def input_geometry(x: NDArray[np.float64], bias: bool, lambda1: float, penalty: float | None) -> Geometry:
     """X with the column that stands for the hidden bias: c 1 makes its penalty lambda1 / c^2, exactly, for the float c
-    = sqrt(lambda1 / penalty)."""
-    if penalty is None:
-        return features_with_bias(x, bias=bias)
-    if not bias:
+    = sqrt(lambda1 / penalty). penalty 0: a bias that costs nothing."""
+    if penalty is not None and not bias:
         raise InputError("bias_penalty was given, but bias=False: there is no hidden bias to penalise.")
+    if penalty is None:
+        return FactorGeometry(features_with_bias(x, bias=bias))
     if penalty == 0:
-        raise InputError(
-            "an unpenalised hidden bias is not offered: a neuron of vanishing input weights then gives a constant for "
-            "nothing, so that the infimum is not attained; use output_bias=0.0, or a small bias_penalty."
-        )
+        return FreeBiasGeometry(x)
     column = (lambda1 / positive(penalty, "bias_penalty")) ** 0.5
     if not 1e-100 < column < 1e100:
         raise InputError(f"bias_penalty = {penalty:g} is too far from lambda1 = {lambda1:g}.")
-    return np.hstack([x, np.full((x.shape[0], 1), column)])
+    return FactorGeometry(np.hstack([x, np.full((x.shape[0], 1), column)]))

@@ -1,0 +1,47 @@
+"""A certificate of the surrogate with a penalised bias as one of the problem whose hidden bias costs nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..checker.bounds import best_rigorous_scale, lower_from_proof
+from ..checker.codec import encode_array, encode_float
+from ..checker.free_bias import free_bias_sigma
+from ..free_bias import shift_and_column
+from ..problem import TwoLayerProblem
+from .engine import SupremumProof
+
+if TYPE_CHECKING:
+    from .certify import Certificate
+
+
+def of_problem(problem: TwoLayerProblem, found: Certificate) -> Certificate:
+    """``found`` (of the surrogate, without a refutation) with the supremum, the scale and the lower bound of the problem."""
+    if found.supremum is None:
+        return replace(found, problem=problem)
+    inner, free = found.supremum, problem.with_free_mass()
+    centre, column = shift_and_column(problem)
+    bound = free_bias_sigma(free, found.dual, centre, column, inner.bound)
+    scale = best_rigorous_scale(free, found.dual, bound)
+    lower = lower_from_proof(free, found.dual, scale, bound)
+    trivial = lower_from_proof(free, np.zeros_like(problem.targets), 0.0, 0.0)
+    if not lower >= trivial:
+        return replace(
+            found, problem=problem, lower_bound=trivial, verdict="open", proof="no proof", supremum=None, scale=0.0
+        )
+    artefact = {
+        "centre": encode_array(centre),
+        "column": encode_float(column),
+        "proof": {
+            "kind": inner.kind,
+            "words": inner.words,
+            "bound": encode_float(inner.bound),
+            "artefact": inner.artefact,
+        },
+    }
+    words = f"free bias, by a bias column of {column:g}: {inner.words}"
+    supremum = SupremumProof("free_bias", words, bound, artefact)
+    return replace(found, problem=problem, lower_bound=lower, proof=words, supremum=supremum, scale=scale)
