@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .errors import InputError, RefusalError
-from .free_bias import lifted, lowered, surrogate
+from .free_bias import solve_free_bias, surrogate
 from .measure import Measure
 from .plugins import Registry
 from .problem import MeanFieldProblem, TwoLayerProblem
@@ -126,10 +126,6 @@ def solve(
         raise RefusalError(f"backend {chosen.name!r} refuses {problem.name}: {reason}")
     options = SolveOptions(tolerance, time_limit, max_iterations, seed, start, progress, dict(extra))
     with blas_threads(entries_of(problem)):
-        if posed is problem:
-            return chosen.solve(problem, options)
-        assert isinstance(problem, TwoLayerProblem)
-        begin = None if start is None else lowered(problem, start)
-        found = chosen.solve(posed, replace(options, start=begin))
-        measure = problem.within_width(lifted(problem, found.measure))
-        return replace(found, problem=problem, measure=measure)
+        if free_bias and isinstance(problem, TwoLayerProblem):
+            return solve_free_bias(chosen, problem, options)
+        return chosen.solve(problem, options)

@@ -172,6 +172,8 @@ def _polished(problem: TwoLayerProblem, theta: Array) -> Array:
     d, y = problem.n_outputs, problem.targets
     geometry, phi = problem.geometry, problem.activation
     first = problem.readout(_network(problem, theta))
+    paid = np.ones(r)
+    paid[r - geometry.free_parameters :] = 0.0
 
     def objective(flat: Array) -> tuple[float, Array]:
         t, w = flat[: n * r].reshape(n, r), flat[n * r :].reshape(d, n)
@@ -179,8 +181,8 @@ def _polished(problem: TwoLayerProblem, theta: Array) -> Array:
         features = problem.features(h)
         f = w @ features
         slope = problem.loss.gradient(f, y)
-        value = problem.lambda1 * float(np.vdot(t, t)) + problem.lambda2 * float(np.vdot(w, w))
-        down = 2.0 * problem.lambda1 * t + geometry.pullback((w.T @ slope) * phi.derivative(h))
+        value = problem.lambda1 * float(np.vdot(t, t * paid)) + problem.lambda2 * float(np.vdot(w, w))
+        down = 2.0 * problem.lambda1 * t * paid + geometry.pullback((w.T @ slope) * phi.derivative(h))
         out = 2.0 * problem.lambda2 * w + slope @ features.T
         return value + problem.loss.value(f, y), np.concatenate([down.ravel(), out.ravel()])
 

@@ -4,6 +4,10 @@ Rounding is paid for once, globally. Let Lam = sum lam. Generators have one sign
 so Lam <= 1.12 sqrt(r) |theta|. All float errors of a leaf (generators, values at generators, one-sided rows within
 NEAR, sums, the reflection) move q = Z phi(A theta) by at most E Lam, E = c W, W = sum_p (|s-| + |s+ - s-|) |Z_p| |a_p|_1,
 and the quadratic form by at most eta Lam^2. Hence |q| <= |theta| (sqrt(level + 1.26 r eta) + 1.12 sqrt(r) E) / (1 - ...).
+
+Columns of A far larger than the rest (a bias of almost no penalty) are divided by a power of two 2^k each, so that cones are
+cut on one scale: theta_l = phi_l / 2^k_l, |theta|^2 = sum_l 4^-k_l phi_l^2, and in phi all of this holds with |phi| <= 2^k |theta|,
+k the largest of the k_l.
 """
 
 from __future__ import annotations
@@ -28,6 +32,9 @@ from .view import exponent, replay_partition, scaled_back
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+#: columns differing by more than this power of two are put on one scale, up to the second
+UNEVEN, MOST_UNEVEN = 8, 24
+
 
 @dataclass(frozen=True, eq=False)
 class InputForm:
@@ -42,6 +49,8 @@ class InputForm:
     shift: int
     #: an upper bound on W of the module's docstring, in normal form
     mass: float
+    #: (r,) 4^-k_l of the module's docstring
+    metric: Array
 
     @cached_property
     def size(self) -> Array:
@@ -55,15 +64,28 @@ def input_form(problem: TwoLayerProblem, dual: Array) -> InputForm | None:
     if pair is None or not isinstance(problem.geometry, FactorGeometry):
         return None
     low, high = pair
-    a, b = exponent(problem.geometry.factor), exponent(dual)
-    rows, z = np.ldexp(problem.geometry.factor, -a), np.ldexp(dual, -b)
+    powers, a = column_powers(problem.geometry.factor)
+    b = exponent(dual)
+    rows, z = np.ldexp(problem.geometry.factor, -(powers + a)), np.ldexp(dual, -b)
     weight = np.ascontiguousarray((high - low) * z.T)
     base = low * (z @ rows) if low != 0.0 else np.zeros((z.shape[0], rows.shape[1]))
     norms = up(np.sqrt(sum_upper(up(z * z), axis=0)))
     sizes = sum_upper(np.abs(rows), axis=1)
     factor = float(up(abs(low) + up(abs(high - low))))
     mass = float(up(factor * sum_upper(up(norms * sizes))))
-    return InputForm(np.ascontiguousarray(rows), weight, np.ascontiguousarray(base), a + b, mass)
+    metric = np.ldexp(1.0, -2 * powers)
+    return InputForm(np.ascontiguousarray(rows), weight, np.ascontiguousarray(base), a + b, mass, metric)
+
+
+def column_powers(factor: Array) -> tuple[NDArray[np.intc], int]:
+    """(k (r,), a): columns are divided by 2^k_l, 0 unless they differ more than 2^UNEVEN-fold; then max |A| < 2^a."""
+    size = np.frexp(np.abs(factor).max(axis=0, initial=0.0))[1].astype(np.intc)
+    used = factor.any(axis=0)
+    if not used.any():
+        return np.zeros_like(size), 0
+    powers = np.where(used, size - size[used].min(), 0)
+    powers = np.where((powers > UNEVEN) & (powers <= MOST_UNEVEN), powers, 0).astype(np.intc)
+    return powers, int((size - powers)[used].max())
 
 
 def input_sigma(problem: TwoLayerProblem, form: InputForm, level: float, depth: int) -> float:
@@ -75,8 +97,12 @@ def input_sigma(problem: TwoLayerProblem, form: InputForm, level: float, depth: 
     c = 1.2 * NEAR + 2.0 * e + 2.0 * gamma(4 * p + 40 * r + 60 * d + 100)
     error = c * form.mass + 2.0**-900
     eta = level * (1.01 * SLACK + 8.0 * r * gamma(8 * (r + d) + 60)) + 2.0**-900
-    top = math.sqrt(level + 1.3 * r * eta) + 1.13 * math.sqrt(r) * error
-    bound = top / (1.0 - 1.3 * r * e) * (1.0 + 2.0**-45)
+    least = float(form.metric.min())  # a power of four
+    top = math.sqrt(level + 1.3 * r * eta / least) + 1.13 * math.sqrt(r) * error / math.sqrt(least)
+    rest = 1.0 - 1.3 * r * e / math.sqrt(least)
+    if not rest > 0.5:
+        return math.inf
+    bound = top / rest * (1.0 + 2.0**-45)
     return scaled_back(problem, bound, form.shift)
 
 
@@ -154,7 +180,7 @@ class InputTest(LeafTest):
         cross = size.transpose(0, 2, 1) @ rad
         inner = mid.transpose(0, 2, 1) @ mid + cross + cross.transpose(0, 2, 1)
         inner += rad.transpose(0, 2, 1) @ rad
-        return np.asarray(self.level * (cones @ cones.transpose(0, 2, 1)) - inner)
+        return np.asarray(self.level * ((cones * self.form.metric) @ cones.transpose(0, 2, 1)) - inner)
 
 
 def reflections(centre: Array, level: Array) -> tuple[Array, Array]:

@@ -76,7 +76,7 @@ class Recorder:
 
     def _energy(self, theta: Array, readout: Array, phi: Array) -> float:
         p = self.problem
-        penalty = p.lambda1 * float(np.square(theta).sum()) + p.lambda2 * float(np.square(readout).sum())
+        penalty = p.lambda1 * float(p.geometry.neuron_cost(theta).sum()) + p.lambda2 * float(np.square(readout).sum())
         return penalty + p.loss.value(readout @ phi, p.targets)
 
     def state(self) -> dict[str, Array]:

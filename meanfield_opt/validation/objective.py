@@ -144,7 +144,7 @@ class TwoLayerObjective(Objective):
         if label_noise is not None:
             targets = targets + label_noise[..., : targets.shape[-1]]
         outputs = readout @ phi(theta @ factor.mT)
-        penalty = self.problem.lambda1 * theta.square().sum((-2, -1)) + self.problem.lambda2 * readout.square().sum(
-            (-2, -1)
-        )
+        paid = theta[..., : theta.shape[-1] - self.problem.geometry.free_parameters]
+        penalty = self.problem.lambda1 * paid.square().sum((-2, -1))
+        penalty = penalty + self.problem.lambda2 * readout.square().sum((-2, -1))
         return share * loss(outputs, targets) + penalty

@@ -22,6 +22,7 @@ def refine_input(  # type: ignore[no-untyped-def]
     size,
     weight,
     base,
+    metric,
     level,
     final,
     few,
@@ -42,7 +43,8 @@ def refine_input(  # type: ignore[no-untyped-def]
 ):
     """Refine each cone (n, r, r) depth first until its parts pass at ``level``; at most ``budget`` nodes a cone.
 
-    rows (P, r), size (P,) = |a_p|_1, weight (P, d) = (s+ - s-) Z^T, base (d, r) = s- Z A.
+    rows (P, r), size (P,) = |a_p|_1, weight (P, d) = (s+ - s-) Z^T, base (d, r) = s- Z A,
+    metric (r,): |theta|^2 is sum_l metric_l theta_l^2.
     Writes the preorder op stream, the leaves with their status (1: passes at ``final``, 0: at ``level``, -1: not yet),
     the best ratio |q|^2/|theta|^2 seen with its theta into ``best``, and spans[n] = (ops so far, leaves so far).
     Returns the number of cones treated.
@@ -135,7 +137,7 @@ def refine_input(  # type: ignore[no-untyped-def]
                 x = 0.0
                 for i in range(r):
                     x += v[i, l]
-                length_c += x * x
+                length_c += metric[l] * x * x
             if norm > best[0] * length_c:
                 best[0] = norm / length_c
                 for l in range(r):
@@ -192,7 +194,7 @@ def refine_input(  # type: ignore[no-untyped-def]
                     x += exact[k, i] * exact[k, i]
                 y = 0.0
                 for l in range(r):
-                    y += v[i, l] * v[i, l]
+                    y += metric[l] * v[i, l] * v[i, l]
                 if x > best[0] * y:
                     best[0] = x / y
                     for l in range(r):
@@ -206,7 +208,7 @@ def refine_input(  # type: ignore[no-untyped-def]
                     for j in range(i + 1):
                         x = 0.0
                         for l in range(r):
-                            x += v[i, l] * v[j, l]
+                            x += metric[l] * v[i, l] * v[j, l]
                         x *= level
                         for k in range(d):
                             x -= mid[k, i] * mid[k, j] + abs(mid[k, i]) * rad[k, j]
@@ -221,7 +223,7 @@ def refine_input(  # type: ignore[no-untyped-def]
                             for j in range(r):
                                 x = 0.0
                                 for l in range(r):
-                                    x += v[i, l] * v[j, l]
+                                    x += metric[l] * v[i, l] * v[j, l]
                                 m[i, j] -= (level - final) * x
                         good = copositive(m, r, work, clipped)
             if passed or r == 1 or hit:

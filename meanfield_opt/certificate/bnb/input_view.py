@@ -61,6 +61,7 @@ class InputView(View):
             f.size,
             f.weight,
             f.base,
+            f.metric,
             level,
             final,
             FEW,
@@ -87,15 +88,19 @@ class InputView(View):
         p, r = f.rows.shape
         count = int(min(200, max(8, 4_000_000 // (p * (r + f.weight.shape[1])) // 30)))
         theta = np.random.default_rng(0).standard_normal((count, r))
+        root = np.sqrt(f.metric)
         best, point = 0.0, theta[0]
         for step in range(30):
             theta /= np.maximum(np.sqrt((theta**2).sum(axis=1, keepdims=True)), 1e-300)
+            lengths = ((theta * root) ** 2).sum(axis=1)
             h = theta @ f.rows.T
             q = np.maximum(h, 0.0) @ f.weight + theta @ f.base.T
-            value = (q**2).sum(axis=1)
+            value = (q**2).sum(axis=1) / np.maximum(lengths, 1e-300)
             if value.max() > best:
                 best, point = float(value.max()), theta[value.argmax()].copy()
             slope = ((q @ f.weight.T) * (h > 0)) @ f.rows + q @ f.base
+            if root.min() < 1.0:  # the ratio, not |q|^2 on the sphere, is what is to grow
+                slope -= value[:, None] * f.metric * theta
             norm = np.maximum(np.sqrt((slope**2).sum(axis=1, keepdims=True)), 1e-300)
             theta = theta + (3.0 if step < 15 else 0.3) * slope / norm
         return best, point
@@ -142,8 +147,13 @@ class InputViewEngine(ProofEngine):
         hasher.update(problem.fingerprint.encode())
         hasher.update(np.ascontiguousarray(dual, dtype="<f8").tobytes())
         found = search(InputView(form, hasher.hexdigest()), limits)
-        stats: dict[str, Any] = {"nodes": found.nodes, "stages": found.stages, "neurons": found.points}
-        neuron = np.asarray(found.point / max(float(np.linalg.norm(found.point)), 1e-300))
+        stats: dict[str, Any] = {
+            "nodes": found.nodes,
+            "stages": found.stages,
+            "neurons": found.points * np.sqrt(form.metric),
+        }
+        point = found.point * np.sqrt(form.metric)
+        neuron = np.asarray(point / max(float(np.linalg.norm(point)), 1e-300))
         if found.partition is None:
             return Outcome(None, neuron, False, stats)
         from .kernels import depths
