@@ -57,8 +57,19 @@ class Block:
 class LeafTest(ABC):
     """What a view must provide to have its partition checked."""
 
-    #: (P, r): the rows whose zero sets cut cones
-    rows: Array
+    @property
+    @abstractmethod
+    def rows(self) -> int:
+        """How many rows the conditions are on."""
+
+    @property
+    @abstractmethod
+    def cuts(self) -> Array:
+        """The vectors (n, r) whose zero sets may cut cones: the rows, and what a view has besides."""
+
+    @abstractmethod
+    def outside(self, cones: Array) -> NDArray[np.bool_]:
+        """The cones (n, r, r) of which no proof is needed, because they are the images of others."""
 
     @abstractmethod
     def initial(self) -> Array:
@@ -119,7 +130,7 @@ def _below(tree: Tree, test: LeafTest, ranks: list[Ints], block: Block) -> list[
 
 def _roots(r: int, test: LeafTest) -> Block:
     """The 2^r orthants with all rows."""
-    roots, n_rows = 2**r, test.rows.shape[0]
+    roots, n_rows = 2**r, test.rows
     signs = 1.0 - 2.0 * ((np.arange(roots)[:, None] >> np.arange(r)) & 1)
     cones = signs[:, :, None] * np.eye(r)
     node, row = np.repeat(np.arange(roots), n_rows), np.tile(np.arange(n_rows), roots)
@@ -141,7 +152,7 @@ def _children(
     cones = block.cones[inner]
     k = np.arange(inner.size)
     vi, vj = cones[k, first[pair]], cones[k, second[pair]]
-    alpha = _cut_positions(test.rows, tree.rows[block.level][block.position[inner]], vi, vj)
+    alpha = _cut_positions(test.cuts, tree.rows[block.level][block.position[inner]], vi, vj)
     if not ((alpha >= 0.0) & (alpha <= 1.0)).all():
         return None
     middle = (1.0 - alpha)[:, None] * vi + alpha[:, None] * vj
@@ -211,6 +222,10 @@ def _cut_positions(rows: Array, row: Ints, vi: Array, vj: Array) -> Array:
 
 
 def _leaves_pass(test: LeafTest, cones: Array, summed: Array, node: Ints, row: Ints, leaf: NDArray[np.bool_]) -> bool:
+    leaf = leaf.copy()
+    leaf[leaf] = ~test.outside(cones[leaf])
+    if not leaf.any():
+        return True
     of_leaf = leaf[node]
     node, row = (np.cumsum(leaf) - 1)[node[of_leaf]], row[of_leaf]
     cones = cones[leaf]

@@ -24,6 +24,7 @@ from ..errors import CertificateError
 from ..geometry import FactorGeometry
 from ..problem import TwoLayerProblem
 from ..rounding import gamma, sum_upper, up
+from .chamber import Chamber, decode_chamber
 from .cone_algebra import Segments
 from .cones import NEAR, SLACK, Block, LeafTest, generator_error
 from .slopes import float_slopes
@@ -88,8 +89,23 @@ def column_powers(factor: Array) -> tuple[NDArray[np.intc], int]:
     return powers, int((size - powers)[used].max())
 
 
-def input_sigma(problem: TwoLayerProblem, form: InputForm, level: float, depth: int) -> float:
-    """The proved sigma when every leaf of a partition of that depth passes at ``level`` (math.inf if nothing follows)."""
+def input_chamber(problem: TwoLayerProblem, dual: Array, form: InputForm, symmetry: Any) -> Chamber:
+    """The chamber of an artefact's symmetry, in the units of the normal form."""
+    pair = float_slopes(problem)
+    assert pair is not None
+    if not (form.metric == 1.0).all():
+        raise CertificateError("the columns of A are too uneven for a chamber of the input view.")
+    z = np.ldexp(dual, -exponent(dual))
+    return decode_chamber(symmetry, form.rows, z, max(abs(pair[0]), abs(pair[1])))
+
+
+def input_sigma(
+    problem: TwoLayerProblem, form: InputForm, level: float, depth: int, chamber: Chamber | None = None
+) -> float:
+    """The proved sigma when every leaf of a partition of that depth passes at ``level`` (math.inf if nothing follows).
+
+    With a ``chamber`` every leaf passes or lies outside of it.
+    """
     (p, r), d = form.rows.shape, form.weight.shape[1]
     if not 1e-200 < level < 1e200 or depth > 100_000:
         return math.inf
@@ -103,6 +119,8 @@ def input_sigma(problem: TwoLayerProblem, form: InputForm, level: float, depth: 
     if not rest > 0.5:
         return math.inf
     bound = top / rest * (1.0 + 2.0**-45)
+    if chamber is not None:
+        bound = chamber.extended(bound, form.mass, e)
     return scaled_back(problem, bound, form.shift)
 
 
@@ -112,10 +130,18 @@ class InputTest(LeafTest):
 
     form: InputForm
     level: float
+    chamber: Chamber | None = None
 
     @property
-    def rows(self) -> Array:  # type: ignore[override]
-        return self.form.rows
+    def rows(self) -> int:
+        return int(self.form.rows.shape[0])
+
+    @cached_property
+    def cuts(self) -> Array:
+        return self.form.rows if self.chamber is None else np.vstack([self.form.rows, self.chamber.walls])
+
+    def outside(self, cones: Array) -> NDArray[np.bool_]:
+        return np.zeros(cones.shape[0], np.bool_) if self.chamber is None else self.chamber.outside(cones)
 
     @property
     def slack(self) -> float:
@@ -197,11 +223,15 @@ def replay(problem: TwoLayerProblem, dual: Array, claimed: float, artefact: dict
     form = input_form(problem, dual)
     if form is None:
         raise CertificateError("an input-view proof needs a factored geometry and an activation with one kink, at 0.")
+    chamber = None
+    if "symmetry" in artefact:
+        chamber = input_chamber(problem, dual, form, artefact["symmetry"])
+    rows, parameters = form.rows.shape
     return replay_partition(
         "input",
         artefact,
         claimed,
-        form.rows.shape,
-        lambda level, depth: input_sigma(problem, form, level, depth),
-        lambda level: InputTest(form, level),
+        (rows + (0 if chamber is None else chamber.walls.shape[0]), parameters),
+        lambda level, depth: input_sigma(problem, form, level, depth, chamber),
+        lambda level: InputTest(form, level, chamber),
     )

@@ -109,8 +109,15 @@ class OutputTest(LeafTest):
     level: float
 
     @property
-    def rows(self) -> Array:  # type: ignore[override]
+    def rows(self) -> int:
+        return int(self.form.first.shape[0])
+
+    @property
+    def cuts(self) -> Array:
         return self.form.first
+
+    def outside(self, cones: Array) -> NDArray[np.bool_]:
+        return np.zeros(cones.shape[0], np.bool_)
 
     @property
     def slack(self) -> float:

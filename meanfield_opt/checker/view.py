@@ -47,7 +47,7 @@ def replay_partition(
 ) -> float:
     """Regenerate the partition of R^r, prove every cone at the artefact's level, and return the sigma that follows.
 
-    shape: (P, r) of the rows along which cones are cut. sigma_at(level, depth), test_at(level): the view's own.
+    shape: (n, r) of the vectors along which cones are cut. sigma_at(level, depth), test_at(level): the view's own.
     """
     level = decode_float(artefact["level"], "the level")
     tree = decode_tree(shape[1], artefact, shape[0])

@@ -58,19 +58,50 @@ def generated_order(found: GeneratedSymmetry | None) -> int:
     return len(seen)
 
 
+def hyperoctahedral(problem: mfo.TwoLayerProblem) -> list[SignedPermutation]:
+    """All 2^d d! symmetries of a hypercube task of one sample a class, as they act on its samples."""
+    y = problem.targets
+    d, place = y.shape[0], {tuple(column): p for p, column in enumerate(y.T.tolist())}
+    out = []
+    for outputs in itertools.permutations(range(d)):
+        for signs in itertools.product((1.0, -1.0), repeat=d):
+            # signs * Y[outputs][:, s] = Y: sample p is replaced by the one whose labels are these
+            wanted = np.empty_like(y)
+            wanted[list(outputs)] = np.array(signs)[:, None] * y
+            out.append(SignedPermutation(np.array([place[tuple(c)] for c in wanted.T]), outputs, signs))
+    return out
+
+
+@pytest.mark.parametrize(("latents", "left"), [(2, 1), (3, 2), (4, 6)])
 @pytest.mark.parametrize("dense", [False, True])
-def test_one_entry_moved_by_a_billionth_is_other_data(dense: bool) -> None:
-    """Not the hyperoctahedral group (order 48), and nothing that moves the changed sample."""
-    problem = shuffled(3, 1, dense=dense)
-    for row, sample in itertools.product(range(3), (0, 5)):
+def test_one_entry_moved_by_a_billionth_leaves_its_exact_symmetries(latents: int, left: int, dense: bool) -> None:
+    """What is found is the exact group of the moved data, no more and no less: of the hyperoctahedral group's 2^d d!
+    elements those that fix the moved entry, (d - 1)! exchanges of the untouched labels; each is verified exactly."""
+    problem = shuffled(latents, 1, dense=dense)
+    group = hyperoctahedral(problem)
+    assert all(g.preserves(problem) for g in group)
+    for row, sample in itertools.product(range(latents), (0, 2**latents - 3)):
         y = problem.targets.copy()
         y[row, sample] += 1e-9
         moved = dataclasses.replace(problem, targets=y)
+        exact = {tuple(g.samples.tolist()) for g in group if g.preserves(moved)}
+        assert len(exact) == left
         found = detect(moved)
-        assert generated_order(found) <= 2  # the other two labels may still be exchanged
+        assert (found is None) == (left == 1)
+        assert generated_order(found) == left
         if found is not None:
-            assert all(g.samples[sample] == sample and g.preserves(moved) for g in found.generators)
-            assert not any(g.preserves(problem) and g.samples[sample] != sample for g in found.generators)
+            assert found.preserves(moved)
+            assert all(tuple(g.samples.tolist()) in exact and g.samples[sample] == sample for g in found.generators)
+
+
+@pytest.mark.parametrize("latents", [3, 4])
+def test_nothing_is_found_where_generic_entries_are_moved(latents: int) -> None:
+    """One entry a label, at generic samples: nothing is left of the group."""
+    problem = shuffled(latents, 1, dense=True)
+    y = problem.targets.copy()
+    for row, sample in enumerate(np.random.default_rng(0).choice(2**latents, latents, replace=False)):
+        y[row, sample] += 1e-9 * (row + 1)
+    assert detect(dataclasses.replace(problem, targets=y)) is None
 
 
 def test_nothing_is_found_where_the_moved_entry_leaves_nothing() -> None:
@@ -91,7 +122,8 @@ def test_kernel_entry_moved_by_a_billionth_is_other_data() -> None:
     kernel = problem.geometry.kernel.copy()
     kernel[0, 1] = kernel[1, 0] = kernel[0, 1] + 1e-9
     moved = dataclasses.replace(problem, geometry=mfo.DenseGeometry(kernel))
-    assert generated_order(detect(moved)) < 48
+    found = detect(moved)
+    assert generated_order(found) == sum(g.preserves(moved) for g in hyperoctahedral(problem)) < 48
     generators = detect(problem)
     assert generators is not None
     assert not all(g.preserves(moved) for g in generators.generators)

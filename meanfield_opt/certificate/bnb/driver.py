@@ -51,11 +51,28 @@ class Refined:
 class View(ABC):
     """One formulation of the supremum as a condition on cones of dimension ``dimension``."""
 
-    dimension: int
-    #: P, the rows that a cone starts with
-    rows: int
-    #: identifies problem, dual point and formulation, for checkpoints
-    digest: str
+    @property
+    @abstractmethod
+    def dimension(self) -> int:
+        """n."""
+
+    @property
+    @abstractmethod
+    def rows(self) -> int:
+        """P, the rows that a cone starts with."""
+
+    @property
+    @abstractmethod
+    def digest(self) -> str:
+        """Identifies problem, dual point and formulation, for checkpoints."""
+
+    @abstractmethod
+    def roots(self) -> tuple[Ints, Array]:
+        """The partition to begin with: a preorder forest of cuts of the orthants, and its leaves (m, n, n)."""
+
+    @abstractmethod
+    def outside(self, cones: Array) -> NDArray[np.bool_]:
+        """Which cones (m, n, n) need no proof, because a symmetry carries them elsewhere."""
 
     @abstractmethod
     def refine(self, cones: Array, level: float, final: float, budget: int) -> Refined:
@@ -77,7 +94,7 @@ class Partition:
 @dataclass(frozen=True, eq=False)
 class Found:
     """The result of a search: the best finished partition, the best point seen with its squared ratio, and ``points``:
-    further good and distinct points, one a row, best first."""
+    further good and distinct points, one a row, best first. proved: the partition's cones that needed a proof."""
 
     partition: Partition | None
     best: float
@@ -86,12 +103,19 @@ class Found:
     complete: bool
     nodes: int
     stages: int
+    proved: int
 
 
 def orthants(dimension: int) -> Array:
     """The 2^n cones spanned by the signed unit vectors, in binary order (bit i set: -e_i)."""
     signs = np.array([[1.0 - 2.0 * ((code >> i) & 1) for i in range(dimension)] for code in range(2**dimension)])
     return np.asarray(signs[:, None, :] * np.eye(dimension))
+
+
+def whole_space(dimension: int) -> tuple[Ints, Array]:
+    """The forest of the 2^n orthants, none of them cut, and its leaves."""
+    leaves = orthants(dimension)
+    return np.zeros(leaves.shape[0], np.int32), leaves
 
 
 @dataclass
@@ -136,7 +160,7 @@ def search(view: View, limits: Limits) -> Found:
     ladder = GAPS if view.rows * view.dimension < 8000 else GAPS[1::2]
     gaps = [gap for gap in ladder if gap > 2.0 * limits.target] + [limits.target]
     partition: Partition | None = None
-    nodes = 0
+    nodes = needed = 0
     saved = time.perf_counter()
     with ThreadPoolExecutor(max(1, limits.workers)) as pool:
         while state.stage < len(gaps):
@@ -149,7 +173,7 @@ def search(view: View, limits: Limits) -> Found:
                     break
                 if time.perf_counter() > deadline or state.leaves.shape[0] > MOST_LEAVES:
                     _save(view, state, limits.checkpoint)
-                    return Found(partition, state.best, state.point, state.points(), False, nodes, state.stage)
+                    return Found(partition, state.best, state.point, state.points(), False, nodes, state.stage, needed)
                 nodes += _round(view, state, todo, level, final, pool, limits.workers, deadline)
                 if limits.progress is not None:
                     proved = math.inf if partition is None else math.sqrt(partition.level)
@@ -158,18 +182,23 @@ def search(view: View, limits: Limits) -> Found:
                     _save(view, state, limits.checkpoint)
                     saved = time.perf_counter()
             partition = Partition(level, state.ops)
+            needed = int((~view.outside(state.leaves)).sum())
             log.debug("gap %.1e proved with %d leaves", gap, state.leaves.shape[0])
             state.stage += 1
     _save(view, state, limits.checkpoint)
-    return Found(partition, state.best, state.point, state.points(), True, nodes, state.stage)
+    return Found(partition, state.best, state.point, state.points(), True, nodes, state.stage, needed)
 
 
 def _begin(view: View) -> _State:
     best, point = view.start()
-    roots = orthants(view.dimension)
-    n = roots.shape[0]
+    ops, leaves = view.roots()
     # a positive floor keeps the levels meaningful when nothing responds at all
-    return _State(np.zeros(n, np.int32), roots, np.full(n, -1, np.int8), max(best, 1e-250), point, 0)
+    return _State(ops, leaves, _untested(view, leaves), max(best, 1e-250), point, 0)
+
+
+def _untested(view: View, leaves: Array) -> NDArray[np.int8]:
+    """The status of leaves before any test: done (1) where none is needed, open (-1) elsewhere."""
+    return np.where(view.outside(leaves), 1, -1).astype(np.int8)
 
 
 def _round(
@@ -260,7 +289,12 @@ def _resume(view: View, checkpoint: str | None) -> _State | None:
     with np.load(path) as saved:
         if str(saved["digest"]) != view.digest:
             return None
-        status = np.full(saved["status"].shape, -1, np.int8)
+        leaves = saved["leaves"]
         return _State(
-            saved["ops"], saved["leaves"], status, float(saved["best"]), saved["point"], max(int(saved["stage"]) - 1, 0)
+            saved["ops"],
+            leaves,
+            _untested(view, leaves),
+            float(saved["best"]),
+            saved["point"],
+            max(int(saved["stage"]) - 1, 0),
         )

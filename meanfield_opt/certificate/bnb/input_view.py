@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -10,20 +11,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...checker.chamber import Chamber
 from ...checker.cone_tree import encode_tree
 from ...checker.document import encode_float
-from ...checker.input_view import InputForm, input_form, input_sigma
+from ...checker.input_view import InputForm, input_chamber, input_form, input_sigma
 from ...checker.norm import norm_sigma
 from ...checker.slopes import float_slopes
+from ...errors import CertificateError
 from ...geometry import FactorGeometry
+from ...problem import TwoLayerProblem
+from ...symmetry.inputs import input_group
 from ..engine import Limits, Outcome, ProofEngine, Question, SupremumProof
-from .driver import CHUNK_NODES, ITEM_NODES, Refined, View, search
+from .driver import CHUNK_NODES, ITEM_NODES, MOST_POINTS, Refined, View, search, whole_space
+from .orbits import roots_in_chamber, symmetry_artefact
 
 Array = NDArray[np.float64]
+log = logging.getLogger(__name__)
 
 #: cut across single rows once at most this many are undecided on a cone
 FEW = 12
 MOST_PARAMETERS = 10
+#: relative change up to which a dual point is averaged; relative loss in the bound up to which a chamber is worth it
+NEARLY, WORTH = 1e-2, 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,15 +40,20 @@ class InputView(View):
     """The compiled search on the normal form."""
 
     form: InputForm
-    digest: str
+    label: str
+    chamber: Chamber | None = None
 
     @property
-    def dimension(self) -> int:  # type: ignore[override]
+    def dimension(self) -> int:
         return int(self.form.rows.shape[1])
 
     @property
-    def rows(self) -> int:  # type: ignore[override]
+    def rows(self) -> int:
         return int(self.form.rows.shape[0])
+
+    @property
+    def digest(self) -> str:
+        return self.label
 
     def refine(self, cones: Array, level: float, final: float, budget: int) -> Refined:
         from .input_kernel import refine_input
@@ -81,6 +95,12 @@ class InputView(View):
             side,
         )
         return Refined(int(done), ops, leaves, status, spans, best)
+
+    def roots(self) -> tuple[NDArray[np.int32], Array]:
+        return whole_space(self.dimension) if self.chamber is None else roots_in_chamber(self.chamber, self.rows)
+
+    def outside(self, cones: Array) -> NDArray[np.bool_]:
+        return np.zeros(cones.shape[0], np.bool_) if self.chamber is None else self.chamber.outside(cones)
 
     def start(self) -> tuple[float, Array]:
         """Projected gradient ascent of |q|^2 on the sphere, from seeded random directions."""
@@ -138,19 +158,22 @@ class InputViewEngine(ProofEngine):
         return 0
 
     def prove(self, question: Question, limits: Limits) -> Outcome:
-        problem, dual = question.problem, np.ascontiguousarray(question.dual)
+        problem = question.problem
+        dual, symmetry = _symmetric(question)
         form = input_form(problem, dual)
         assert form is not None
         if not dual.any():
             return Outcome(SupremumProof("norm", "the dual point is zero", norm_sigma(problem, dual)))
-        hasher = hashlib.sha256(b"input view")
+        chamber = None if symmetry is None else _chamber(problem, dual, form, symmetry)
+        hasher = hashlib.sha256(b"input view" if chamber is None else b"input view, one chamber")
         hasher.update(problem.fingerprint.encode())
         hasher.update(np.ascontiguousarray(dual, dtype="<f8").tobytes())
-        found = search(InputView(form, hasher.hexdigest()), limits)
+        found = search(InputView(form, hasher.hexdigest(), chamber), limits)
+        neurons = found.points if chamber is None else _images(problem, found.points)
         stats: dict[str, Any] = {
             "nodes": found.nodes,
             "stages": found.stages,
-            "neurons": found.points * np.sqrt(form.metric),
+            "neurons": neurons * np.sqrt(form.metric),
         }
         point = found.point * np.sqrt(form.metric)
         neuron = np.asarray(point / max(float(np.linalg.norm(point)), 1e-300))
@@ -159,16 +182,60 @@ class InputViewEngine(ProofEngine):
         from .kernels import depths
 
         depth = depths(found.partition.ops)
-        bound = input_sigma(problem, form, found.partition.level, int(depth.max()) + 1) * (1.0 + 2.0**-44)
+        bound = input_sigma(problem, form, found.partition.level, int(depth.max()) + 1, chamber) * (1.0 + 2.0**-44)
         if not math.isfinite(bound):
             return Outcome(None, neuron, False, stats)
-        cones = int((found.partition.ops == 0).sum())
+        stats["cones"] = found.proved
         artefact = {
             "level": encode_float(found.partition.level),
             **encode_tree(form.rows.shape[1], found.partition.ops, depth),
         }
-        words = f"input view: {cones} cones of R^{form.rows.shape[1]}, each proved by a copositive relaxation"
-        return Outcome(SupremumProof("input_view", words, bound, artefact), neuron, found.complete, stats)
+        words = f"input view: {found.proved} cones of R^{form.rows.shape[1]}, each proved by a copositive relaxation"
+        if chamber is not None:
+            artefact["symmetry"] = symmetry
+            words = (
+                f"symmetry: {words}, in one chamber of a group of order {chamber.order} found in the data "
+                f"(residual {chamber.residual:.1e}, paid for)"
+            )
+        moved = None if dual is question.dual else dual
+        return Outcome(SupremumProof("input_view", words, bound, artefact), neuron, found.complete, stats, moved)
+
+
+def _symmetric(question: Question) -> tuple[Array, dict[str, Any] | None]:
+    """The dual point, averaged where the data have a symmetry and the question leaves us free, and the chamber's artefact."""
+    dual = np.ascontiguousarray(question.dual)
+    group = input_group(question.problem)
+    if group is None:
+        return question.dual, None
+    averaged = group.average(dual)
+    size = float(np.abs(dual).max(initial=0.0))
+    distance = float(np.abs(averaged - dual).max(initial=0.0))
+    if distance > 1e-13 * size:
+        better = question.problem.dual_value(averaged) >= question.problem.dual_value(dual)
+        if not (question.movable and better and distance <= NEARLY * size):
+            return question.dual, None
+        return averaged, symmetry_artefact(group)
+    return question.dual, symmetry_artefact(group)
+
+
+def _images(problem: TwoLayerProblem, points: Array) -> Array:
+    """The images under the group of the best points: a search of one chamber sees one neuron of each orbit."""
+    group = input_group(problem)
+    assert group is not None
+    few = points[: max(1, MOST_POINTS // group.order)]
+    return np.asarray((group.turns @ few.T).transpose(0, 2, 1).reshape(-1, points.shape[1]))
+
+
+def _chamber(problem: TwoLayerProblem, dual: Array, form: InputForm, symmetry: dict[str, Any]) -> Chamber | None:
+    """The chamber as the checker will see it; None where leaving cones out would cost more than it is worth."""
+    try:
+        chamber = input_chamber(problem, dual, form, symmetry)
+    except CertificateError as error:
+        log.debug("no chamber: %s", error)
+        return None
+    # a level that a bound of the size of the data's own would have
+    typical = 1e-3 * form.mass
+    return chamber if chamber.extended(typical, form.mass, 1e-14) <= typical * (1.0 + WORTH) else None
 
 
 ENGINE = InputViewEngine()

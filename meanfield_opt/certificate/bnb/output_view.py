@@ -17,7 +17,7 @@ from ...checker.output_view import OutputForm, output_form, output_sigma
 from ...checker.slopes import float_slopes
 from ...geometry import DiagonalPlusLowRank
 from ..engine import Limits, Outcome, ProofEngine, Question, SupremumProof
-from .driver import CHUNK_NODES, ITEM_NODES, Refined, View, search
+from .driver import CHUNK_NODES, ITEM_NODES, Refined, View, search, whole_space
 
 Array = NDArray[np.float64]
 
@@ -29,15 +29,19 @@ class OutputView(View):
     """The compiled search on the normal form."""
 
     form: OutputForm
-    digest: str
+    label: str
 
     @property
-    def dimension(self) -> int:  # type: ignore[override]
+    def dimension(self) -> int:
         return int(self.form.first.shape[1])
 
     @property
-    def rows(self) -> int:  # type: ignore[override]
+    def rows(self) -> int:
         return int(self.form.first.shape[0])
+
+    @property
+    def digest(self) -> str:
+        return self.label
 
     def refine(self, cones: Array, level: float, final: float, budget: int) -> Refined:
         from .kernels import MAX_DEPTH, workspace
@@ -73,6 +77,12 @@ class OutputView(View):
             small,
         )
         return Refined(int(done), ops, leaves, status, spans, best)
+
+    def roots(self) -> tuple[NDArray[np.int32], Array]:
+        return whole_space(self.dimension)
+
+    def outside(self, cones: Array) -> NDArray[np.bool_]:
+        return np.zeros(cones.shape[0], np.bool_)
 
     def start(self) -> tuple[float, Array]:
         """f is convex, so omega <- N^-1 grad f(omega) / 2 at the current ratio never lowers the ratio."""
