@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from attack_proofs import OTHER_FORMS, with_proof
 
 import meanfield_opt as mfo
 from meanfield_opt.checker.bounds import energy_upper
@@ -73,6 +74,7 @@ def two_layer() -> list[Entry]:
     y = np.sign(rng.standard_normal((2, 8)))
     cube = partial(mfo.problems.hypercube, latents=2)
     hot = np.eye(3)[:, rng.integers(0, 3, 7)]
+    kinds = np.sign(np.random.default_rng(4).standard_normal((3, 24)))  # of eight kinds: PSD + N is too weak
     weights = tuple(float(w) for w in rng.uniform(0.5, 2.0, 7))
 
     def problem(
@@ -101,10 +103,12 @@ def two_layer() -> list[Entry]:
         Entry("output view", problem(_low_rank(8)), "output_view"),
         Entry("output view, leaky", problem(_low_rank(6), activation("leaky_relu", slope=0.25)), "output_view"),
         Entry("exchange", problem(_low_rank(8)), "exchange"),
+        Entry("exchange, exact", problem(_low_rank(24), targets=kinds), "exchange"),
         Entry("shor", problem(plane), "shor"),
         Entry("norm", problem(plane), "norm"),
         Entry("norm, tanh", problem(plane, "tanh"), "norm"),
-        Entry("envelope, split", cube(activation="hard_sigmoid", width=4, lambda1=0.05, lambda2=0.05), "envelope"),
+        Entry("envelope", cube(activation="hard_sigmoid", width=4, lambda1=0.05, lambda2=0.05), "envelope"),
+        Entry("envelope, split", cube(activation="hard_sigmoid", width=16, lambda1=0.05, lambda2=0.05), "envelope"),
         Entry("envelope, tangents", problem(_dense(rng, 2), "tanh", targets=y[:1], width=3.0), "envelope"),
         Entry("envelope, own formula", problem(_low_rank(4), bump, targets=y[:1], width=2.0), "envelope"),
         Entry("envelope, own pieces", problem(_low_rank(4), clipped, "logistic", y[:1], 2.0), "envelope"),
@@ -172,6 +176,8 @@ def certified(entry: Entry, folder: Path, number: int) -> Target:
         problem, candidate, engine=entry.engine, refute=entry.refute, time_limit=2.0, target=2e-2, workers=1
     )
     path = folder / f"{number}.json"
+    if entry.name in OTHER_FORMS:
+        certificate = with_proof(certificate, OTHER_FORMS[entry.name](certificate))
     certificate.save(path)
     body = json.loads(path.read_text())
     kinds = () if body["proof"] is None else (str(body["proof"]["kind"]),)
@@ -194,9 +200,16 @@ def other_problems(folder: Path) -> list[Target]:
     return made
 
 
+def horn_proof(level: int | None = None) -> dict[str, Any]:
+    """A proof that Horn's form is copositive."""
+    answer = mfo.copositive.check(horn(), level=level)
+    assert isinstance(answer, mfo.copositive.Copositive)
+    return answer.proof.artefact
+
+
 def copositivity_proofs() -> list[tuple[str, list[list[Any]], dict[str, Any]]]:
     """(name, integer matrix, claims) with a proof of each kind."""
-    tree = mfo.copositive.check(horn()).proof.artefact  # type: ignore[union-attr]
+    tree = horn_proof()
     doubled = [[horn()[i // 2][j // 2] for j in range(10)] for i in range(10)]
     tall = [[16 * int(v) + (3 if i == j else 0) for j, v in enumerate(row)] for i, row in enumerate(horn())]
     z = [[int(v) for v in row] for row in stable_set_form(petersen(), 4)]
@@ -214,7 +227,7 @@ def copositivity_proofs() -> list[tuple[str, list[list[Any]], dict[str, Any]]]:
         ("round", tall, {"kind": "round", "h": [2] * 5, "proof": tree}, None),
         ("stable", z, {"kind": "stable"}, None),
         ("tree", [list(map(int, row)) for row in horn()], tree, None),
-        ("parrilo", [list(map(int, row)) for row in horn()], mfo.copositive.check(horn(), level=1).proof.artefact, None),  # type: ignore[union-attr]
+        ("parrilo", [list(map(int, row)) for row in horn()], horn_proof(level=1), None),
     ]  # fmt: skip
     out = [
         (name, m, {"answer": "copositive", "strict": s, "zero": None, "proof": encode(p)}) for name, m, p, s in found

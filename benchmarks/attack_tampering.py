@@ -1,11 +1,14 @@
-"""Tampered certificates: every one must be rejected with CertificateError, unless what it claims is still proved.
+"""Tampered certificates, in two modes.
 
-1. The file's bytes are changed and the digest left alone (any flipped bit, truncation): always to be rejected.
-2. The content is changed and the digest recomputed, one change at a time in every field, or parts of two certificates are
-   exchanged. The checker may then accept only what follows anyway: the same problem, a lower bound no higher and an
-   upper bound no lower than those of the genuine certificate (a weaker claim, other words, a witness altered so
-   little that it still proves as much).
-3. "Greedy": after a change in the witnesses or the proof, or a transplant into a twin problem (same data, other
+"as is": what damages a file, or a careless hand. Any bit of the file flipped, the file cut short, any one field changed,
+parts of two certificates exchanged, a certificate held against another problem; the digest is left as it was (or is
+itself what is changed). Every one must be rejected with CertificateError and a reason.
+
+"recomputed": an adversary, who makes the digest right again; only the mathematics stands in the way.
+1. One change at a time in every field, or parts exchanged. The checker may then accept only what follows anyway: the
+   same problem, a lower bound no higher and an upper bound no lower than those of the genuine certificate (a weaker
+   claim, other words, a witness altered so little that it still proves as much).
+2. "Greedy": after a change in the witnesses or the proof, or a transplant into a twin problem (same data, other
    penalties, activation or width), the claims are rewritten to the most that the checker's own functions give. What is
    then accepted must agree with the truth: lower bound <= the energy of the best measure known for that problem.
 
@@ -63,11 +66,13 @@ class Tally:
 
 @dataclass
 class Attack:
-    """Genuine files, a place for the tampered one, and the tally. best: fingerprint -> what the optimum is at most."""
+    """Genuine files, a place for the tampered one, and the tally. as_is: the digest stays what it was.
+    best: fingerprint -> what the optimum is at most."""
 
     targets: list[Target]
     folder: Path
     rng: Rng
+    as_is: bool
     tally: Tally = field(default_factory=Tally)
     best: dict[str, float] = field(default_factory=dict)
 
@@ -93,9 +98,15 @@ class Attack:
         return int(self.rng.integers(len(self.targets)))
 
     def write(self, body: dict[str, Any]) -> None:
-        """Write with the digest of the changed content."""
-        body = {k: v for k, v in body.items() if k != "digest"}
-        self.file.write_text(json.dumps({**body, "digest": digest(body)}))
+        """Write, unless "as is" with the digest of the changed content."""
+        if not self.as_is:
+            body = {k: v for k, v in body.items() if k != "digest"}
+            body = {**body, "digest": digest(body)}
+        self.file.write_text(json.dumps(body))
+
+    def owed(self, k: int) -> tuple[str, Any, Any, str] | None:
+        """What may be accepted of a tampered file k: its claims, or as it is nothing."""
+        return None if self.as_is else self.claims[k]
 
     def judge(self, target: Target, true: tuple[str, Any, Any, str] | None, knowing: bool, what: str) -> None:
         """Give the tampered file to the checker. true: the genuine claims; None if it must be rejected in any case."""
@@ -117,11 +128,18 @@ class Attack:
         """What the checker accepts; None (counted) where it rejects or breaks down."""
         try:
             return target.check(self.file, knowing)
-        except CertificateError:
-            self.tally.rejected += 1
+        except CertificateError as error:
+            self.reject(error, target, what)
         except Exception as error:
             self.tally.crashed.append(f"{target.name}, {what}: {type(error).__name__}: {error}")
         return None
+
+    def reject(self, error: CertificateError, target: Target, what: str) -> None:
+        """Count a rejection; one without a reason is a failure."""
+        if str(error).strip():
+            self.tally.rejected += 1
+        else:
+            self.tally.crashed.append(f"{target.name}, {what}: rejected without a reason")
 
     def count(self, harmless: bool, told: str, what: str) -> None:
         if harmless:
@@ -157,11 +175,11 @@ class Attack:
                 self.judge(self.targets[other], None, True, "swapped problem")
             return
         body = copy.deepcopy(self.targets[k].body)
-        part = str(self.rng.choice(sorted(body.keys() - {"digest", "format", "version"})))
+        part = str(self.rng.choice(sorted(body.keys() - {"format", "version"} - (set() if self.as_is else {"digest"}))))
         if body[part] != self.targets[other].body[part]:
             body[part] = copy.deepcopy(self.targets[other].body[part])
             self.write(body)
-            self.judge(self.targets[k], self.claims[k], knowing, f"swapped part: {part}")
+            self.judge(self.targets[k], self.owed(k), knowing, f"swapped part: {part}")
 
     def field_changed(self, k: int, knowing: bool) -> None:
         """One change in one place: every top field equally often, however many numbers it holds."""
@@ -169,11 +187,12 @@ class Attack:
         if changed is not None:
             body, what = changed
             self.write(body)
-            self.judge(self.targets[k], self.claims[k], knowing, what)
+            self.judge(self.targets[k], self.owed(k), knowing, what)
 
     def changed(self, k: int, tops: set[str] | None) -> tuple[dict[str, Any], str] | None:
         body = copy.deepcopy(self.targets[k].body)
-        found = [at for at in places(body) if at[0] != "digest" and (tops is None or at[0] in tops)]
+        found = [at for at in places(body) if tops is None or at[0] in tops]
+        found = [at for at in found if self.as_is or at[0] != "digest"]
         top = self.rng.choice(sorted({str(at[0]) for at in found}))
         mine = [at for at in found if at[0] == top]
         arrays = [at for at in mine if at[-1] == "f8"]
@@ -218,8 +237,8 @@ class Attack:
         try:
             self.write(strongest(body, problem))
             got = mfo.verify(self.file, problem)
-        except CertificateError:
-            self.tally.rejected += 1
+        except CertificateError as error:
+            self.reject(error, target, what)
             return
         except Exception as error:
             self.tally.crashed.append(f"{target.name}, {what}: {type(error).__name__}: {error}")
@@ -230,23 +249,22 @@ class Attack:
 
 
 def attack(
-    folder: Path, count: int, seed: int | tuple[int, ...], names: set[str] | None = None, *, transplants: bool = True
+    targets: list[Target], count: int, seed: int | tuple[int, ...], *, as_is: bool = False, transplants: bool = True
 ) -> Tally:
-    """``count`` tampered certificates, spread over all cases (or the named ones) and all kinds of tampering.
+    """``count`` tampered certificates, spread over all targets (``attack_cases.targets``) and all kinds of tampering.
 
     transplants: first put every genuine proof into every twin problem that it fits (which solves the twins).
     """
-    made = attack_cases.targets(folder, names)
-    state = Attack(made, folder, np.random.default_rng(seed))
-    if transplants:
+    state = Attack(targets, targets[0].path.parent, np.random.default_rng(seed), as_is)
+    if transplants and not as_is:
         state.transplants()
     while state.tally.files < count:
         k, knowing, how = state.pick(), bool(state.rng.random() < 0.6), state.rng.random()
-        if how < 0.20:
+        if as_is and how < 0.40:
             state.bytes_changed(k, knowing)
-        elif how < 0.27:
+        elif how < (0.55 if as_is else 0.10):
             state.parts_swapped(k, knowing)
-        elif how < 0.72:
+        elif as_is or how < 0.60:
             state.field_changed(k, knowing)
         else:
             state.greedy(k)

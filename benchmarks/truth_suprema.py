@@ -18,8 +18,9 @@ from truth_data import (
     nasty_problem,
     nasty_rows,
 )
+from truth_engines import answers
 
-from meanfield_opt.certificate import ENGINES, Limits, Question
+from meanfield_opt.certificate import Question
 from meanfield_opt.geometry import FactorGeometry
 from meanfield_opt.problem import TwoLayerProblem
 
@@ -53,19 +54,10 @@ def suprema(count: int, rng: Rng) -> Result:
         z = nasty_rows(rng, problem.n_outputs, problem.n_samples)
         question = Question(problem, z)
         coordinates = good_coordinates(problem, z, rng)
-        for name in ENGINES.names():
-            engine = ENGINES.get(name)
-            if engine.refusal(question) is not None:
-                continue
-            if (
-                name in ("copositive", "orbital", "lift") and rng.random() < 0.95
-            ):  # semidefinite programs take most of the time
-                continue
-            with np.errstate(all="ignore"):
-                outcome = engine.prove(question, Limits(seconds=0.2, target=1e-9, workers=1))
+        slow = {"copositive": 0.95, "orbital": 0.95, "lift": 0.95}  # semidefinite programs take most of the time
+        for name, proof, at in answers(question, rng, seconds=0.2, target=1e-9, skipped=slow):
             made += 1
-            proof, at = outcome.proof, z if outcome.dual is None else outcome.dual
-            if proof is None or not np.isfinite(proof.bound):
+            if proof is None:
                 continue
             claims += 1
             known = [x for x in (exact_ratio(problem, at, c) for c in coordinates) if x is not None]
@@ -112,14 +104,9 @@ def widths(count: int, rng: Rng) -> Result:
                 phi = [exact_phi(problem, t) for t in h]
                 gain = sum((dot(row, phi) ** 2 for row in exact_rows(z)), Fraction(0)) / (4 * Fraction(problem.lambda2))
                 known.append(gain - Fraction(problem.lambda1) * cost)
-        for name in ENGINES.names():
-            engine = ENGINES.get(name)
-            if engine.refusal(question) is not None:
-                continue
-            with np.errstate(all="ignore"):
-                proof = engine.prove(question, Limits(seconds=0.2, target=1e-6, workers=1)).proof
+        for name, proof, _ in answers(question, rng, seconds=0.2, target=1e-6):
             made += 1
-            if proof is None or not np.isfinite(proof.bound):
+            if proof is None:
                 continue
             claims += 1
             if any(Fraction(proof.bound) < x for x in known):

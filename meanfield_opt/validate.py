@@ -56,7 +56,10 @@ def real(value: Any, name: str) -> float:
     """``value`` as a finite float; InputError otherwise (bool and text are refused)."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (numbers.Real, np.floating, np.integer)):
         raise InputError(f"{name} must be a real number, not {value!r}.")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     if not math.isfinite(number):
         raise InputError(f"{name} must be finite, not {number!r}.")
     return number

@@ -13,7 +13,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def benchmark_script() -> Callable[[str], ModuleType]:
     """Imports a script of the folder benchmarks/, which is no package."""
     folder = str(Path(__file__).parents[1] / "benchmarks")

@@ -10,6 +10,7 @@ from typing import Any
 import flint
 
 from ..errors import InputError, MissingDependencyError
+from .formula_size import check_size
 
 arb, arb_series = flint.arb, flint.arb_series
 
@@ -64,6 +65,7 @@ def parse(text: Any) -> Any:
     names = {"t"}
     if isinstance(text, str):
         names |= variables_of(text)
+        check_size(text)
     elif not isinstance(text, (sympy.Expr, int, float)):
         raise InputError(f"a formula is text or a sympy expression, not {type(text).__name__}.")
     t = sympy.Symbol("t", real=True)

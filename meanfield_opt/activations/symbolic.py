@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,12 @@ from ..activation import Activation, Array, Limit
 from ..errors import InputError
 from ..rounding import up
 from . import formula
+from .formula_code import compiled, torch_function
+from .formula_size import MOST_POWER
 from .piecewise import not_nan
 from .taylor_table import PER_UNIT, REACH, Table, build
+
+MOST_PROVED = 400  # characters of a formula of which computer algebra is asked to prove something
 
 
 @dataclass(frozen=True)
@@ -155,7 +158,11 @@ class Symbolic(Activation):
 def _prove(left: Any, right: Any, degree: float | None, odd: bool) -> None:
     sympy = formula.import_sympy()
     t, c = sympy.Symbol("t", real=True), sympy.Symbol("c", positive=True)
+    if (degree is not None or odd) and len(f"{left}{right}") > MOST_PROVED:
+        raise InputError("the formula is too long for a degree or oddness to be proved of it; leave them out.")
     if degree is not None:
+        if not abs(degree) <= MOST_POWER:
+            raise InputError(f"a degree must be at most {MOST_POWER} in size, not {degree:g}.")
         power = sympy.nsimplify(degree)
         for branch in (left, right):
             if sympy.simplify(branch.subs(t, c * t) - c**power * branch) != 0:
@@ -164,26 +171,3 @@ def _prove(left: Any, right: Any, degree: float | None, odd: bool) -> None:
                 )
     if odd and sympy.simplify(left.subs(t, -t) + right) != 0:
         raise InputError(f"phi = {right} is not proved odd; leave odd=True out.")
-
-
-@lru_cache(maxsize=128)
-def compiled(text: str, order: int) -> Callable[[Array], Array]:
-    """The formula (or its derivative) as a numpy function."""
-    sympy = formula.import_sympy()
-    t = sympy.Symbol("t", real=True)
-    function = sympy.lambdify(
-        t, formula.parse(text).diff(t, order) if order else formula.parse(text), ["scipy", "numpy"]
-    )
-    return lambda h: np.broadcast_to(np.asarray(function(h), dtype=np.float64), np.shape(h)).copy()
-
-
-def torch_function(text: str) -> Callable[[Any], Any]:
-    """The formula on torch tensors."""
-    import torch
-
-    sympy = formula.import_sympy()
-    t = sympy.Symbol("t", real=True)
-    names = ("exp", "log", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "atan", "erf", "erfc")
-    table = {name: getattr(torch, name) for name in names}
-    function = sympy.lambdify(t, formula.parse(text), [table, "math"])
-    return lambda h: function(h) + torch.zeros_like(h)

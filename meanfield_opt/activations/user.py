@@ -95,7 +95,10 @@ class PiecewiseAffine(PiecewiseLinear):
     name: str = field(default="piecewise_affine", init=False)
 
     def __post_init__(self) -> None:
-        rows = tuple(tuple(row) for row in self.table)
+        try:
+            rows = tuple(tuple(row) for row in self.table)
+        except TypeError as error:
+            raise InputError(f"pieces are rows (left, right, slope, intercept), not {self.table!r}.") from error
         if not rows or any(len(row) != 4 or row[2] is None or row[3] is None for row in rows):
             raise InputError("pieces are rows (left, right, slope, intercept).")
         if not all(x is None or (isinstance(x, str) and _NUMBER.fullmatch(x)) for row in rows for x in row):

@@ -100,6 +100,8 @@ class EnvelopeEngine(ProofEngine):
         low, high = problem.activation.bound_on(np.array([-math.inf]), np.array([math.inf]))
         if not (math.isfinite(float(low[0])) and math.isfinite(float(high[0]))):
             return f"the range of {problem.activation.name} is unbounded."
+        if not problem.geometry.norm_bound() > 1e-290:
+            return "all inputs are zero or nearly so, and the tangents have no scale."
         if problem.n_outputs > MOST_OUTPUTS or problem.n_samples > MOST_SAMPLES:
             return f"it takes at most {MOST_OUTPUTS} outputs and {MOST_SAMPLES} samples."
         return None
@@ -111,6 +113,10 @@ class EnvelopeEngine(ProofEngine):
         return 1
 
     def prove(self, question: Question, limits: Limits) -> Outcome:
+        with np.errstate(all="ignore"):  # numbers out of range give infinite bounds, not warnings
+            return self._searched(question, limits)
+
+    def _searched(self, question: Question, limits: Limits) -> Outcome:
         deadline = time.monotonic() + 0.7 * limits.seconds
         first = _Search(question, limits, split=False)
         first.run(time.monotonic() + 0.3 * limits.seconds)

@@ -101,7 +101,10 @@ class LiftEngine(ProofEngine):
         stale = 0
         while relaxation.iterations < ITERATIONS and stale < PATIENCE:
             stale += relaxation.residual < 1e-3
-            dual, diagonal, slack = relaxation.run(LOOK)
+            try:
+                dual, diagonal, slack = relaxation.run(LOOK)
+            except np.linalg.LinAlgError:
+                break  # the iteration left the range of numbers: what was met before still stands
             for point in (question.dual, dual) if question.movable else (question.dual,):
                 found = _bounded(Question(problem, point), inner, slope, diagonal, slack)
                 if found is not None and (best is None or found[0] > best[0]):

@@ -36,6 +36,7 @@ Array = NDArray[np.float64]
 Box = tuple[int, tuple[int, ...]]
 
 DEEPEST = 40
+MOST_COORDINATES = 12
 
 
 def apply_enclosed(geometry: Geometry, g: Array) -> tuple[Array, Array]:
@@ -204,7 +205,8 @@ def cell_upper(points: Array, values: Array, n: Array) -> float:
     # a tiny error in the maximiser costs its square times one: cover it by evaluating with a margin of rounding
     total = float(np.sum(slope * best - n * best * best))
     margin = 2.0**-48 * float(np.sum(np.abs(slope * best) + n * best * best)) + 2.0**-1000
-    return level + total + margin + 2.0**-50 * (abs(level) + abs(total))
+    bound = level + total + margin + 2.0**-50 * (abs(level) + abs(total))
+    return bound if not math.isnan(bound) else math.inf  # where numbers overflowed, nothing is known
 
 
 def excess_upper(problem: TwoLayerProblem, worst: float) -> float:
@@ -225,6 +227,8 @@ def replay(problem: TwoLayerProblem, dual: Array, claimed: float, artefact: dict
     if not 0 < tolerance < math.inf or not isinstance(split, bool):
         raise CertificateError("the tolerance of the envelope proof must be positive.")
     size = problem.n_outputs + split
+    if size > MOST_COORDINATES:  # a cell has 2^size corners
+        raise CertificateError(f"an envelope proof takes at most {MOST_COORDINATES} coordinates, not {size}.")
     boxes = {(int(row[0]), tuple(int(k) for k in row[1:])) for row in artefact["boxes"]}
     if any(not 0 <= depth <= DEEPEST or len(index) != size for depth, index in boxes):
         raise CertificateError("a cell of the envelope proof is malformed.")
@@ -244,10 +248,7 @@ def replay(problem: TwoLayerProblem, dual: Array, claimed: float, artefact: dict
     worst = 0.0
     for box in boxes:
         at = [place[key] for key in corners_of(box)]
-        bound = cell_upper(points[at], values[at], n)
-        if math.isnan(bound):
-            raise CertificateError("a cell of the envelope proof has no bound.")
-        worst = max(worst, bound)
+        worst = max(worst, cell_upper(points[at], values[at], n))
     return excess_upper(problem, worst)
 
 

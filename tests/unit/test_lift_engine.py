@@ -109,3 +109,19 @@ def test_rows_that_are_coupled_to_none_do_not_spoil_a_proof() -> None:
         matrix[:order, :order] += matrix[:order, :order].T
         matrix[order + 1, order + 2] = matrix[order + 2, order + 1] = 5e-324  # no exact scaling by powers of two
         assert proved_psd(matrix)
+
+
+def test_a_breakdown_of_the_iteration_keeps_what_was_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    # found by the truth tests: an eigenvalue decomposition that does not converge ended the engine
+    problem, original = task(4), LiftedRelaxation.run
+    calls = iter(range(1_000_000))
+
+    def run(self: LiftedRelaxation, iterations: int) -> object:
+        if next(calls) >= 3:
+            raise np.linalg.LinAlgError("Eigenvalues did not converge")
+        return original(self, iterations)
+
+    monkeypatch.setattr(LiftedRelaxation, "run", run)
+    outcome = ENGINES.get("lift").prove(Question(problem, problem.targets.copy(), movable=True), Limits(seconds=5.0))
+    assert outcome.proof is not None
+    assert math.isfinite(outcome.proof.bound)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +18,9 @@ Script = Callable[[str], ModuleType]
 QUICK = {
     "symmetric", "lift", "input view", "output view, leaky", "exchange", "shor", "norm", "levels", "levels under a width",
     "envelope, split", "weighted", "output bias", "refuted", "cells", "pairs", "quadratic, by data", "design, A",
+    "exchange, exact", "lift, low rank", "lift, reduced", "envelope", "pairs, free mass",
 }  # fmt: skip
+FILES = {f"copositivity {kind}" for kind in [*KINDS, "witness"]}
 
 
 def losses_in(loss: Any) -> set[str]:
@@ -42,10 +45,44 @@ def test_every_replay_loss_and_checker_is_attacked(tmp_path: Path, benchmark_scr
         assert target.claims[3] in ("copositive", "not copositive")
 
 
+@pytest.fixture(scope="module")
+def genuine(tmp_path_factory: pytest.TempPathFactory, benchmark_script: Script) -> Any:
+    """Genuine certificates, made once."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return benchmark_script("attack_cases").targets(tmp_path_factory.mktemp("genuine"), QUICK | FILES)
+
+
 @pytest.mark.filterwarnings("ignore")
-def test_tampered_certificates_are_rejected(tmp_path: Path, benchmark_script: Script) -> None:
-    files = {f"copositivity {kind}" for kind in [*KINDS, "witness"]}
-    tally = benchmark_script("attack_tampering").attack(tmp_path, 400, 7, QUICK | files, transplants=False)
+def test_every_form_of_artefact_is_attacked(genuine: Any) -> None:
+    """Kinds whose artefact has several forms are attacked in each."""
+    forms = {
+        t.name: t.body["proof"]["artefact"] for t in genuine if t.problem is not None and "kind" in t.body["proof"]
+    }
+    assert "slack" in forms["exchange"]
+    assert "copositivity" in forms["exchange, exact"]
+    assert forms["lift"]["diagonal"] is not None
+    assert forms["lift, reduced"]["diagonal"] is None
+    assert forms["lift, low rank"]["diagonal"] is not None
+    assert forms["envelope"]["split"] is False
+    assert forms["envelope, split"]["split"] is True
+    assert forms["pairs"]["betas"]["shape"] > [1]
+    assert forms["pairs, free mass"]["betas"]["shape"] == [0]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_damaged_certificates_are_all_rejected(genuine: Any, benchmark_script: Script) -> None:
+    """Whatever changes while the digest stays: every file is refused, with a reason."""
+    tally = benchmark_script("attack_tampering").attack(genuine, 600, 9, as_is=True)
+    assert tally.wrong == []
+    assert tally.crashed == []
+    assert tally.rejected == tally.files >= 600
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_forged_certificates_prove_nothing_false(genuine: Any, benchmark_script: Script) -> None:
+    """With the digest made right again, only the mathematics is left: nothing is accepted that does not follow."""
+    tally = benchmark_script("attack_tampering").attack(genuine, 400, 7, transplants=False)
     assert tally.wrong == []
     assert tally.crashed == []
     assert tally.rejected > 320
@@ -54,7 +91,8 @@ def test_tampered_certificates_are_rejected(tmp_path: Path, benchmark_script: Sc
 @pytest.mark.filterwarnings("ignore")
 def test_transplanted_proofs_prove_nothing_false(tmp_path: Path, benchmark_script: Script) -> None:
     """With proofs of free mass accepted under a width this fails."""
-    tally = benchmark_script("attack_tampering").attack(tmp_path, 40, 7, {"norm", "exchange"})
+    targets = benchmark_script("attack_cases").targets(tmp_path, {"norm", "exchange"})
+    tally = benchmark_script("attack_tampering").attack(targets, 40, 7)
     assert tally.wrong == []
     assert tally.crashed == []
 
@@ -62,7 +100,10 @@ def test_transplanted_proofs_prove_nothing_false(tmp_path: Path, benchmark_scrip
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.filterwarnings("ignore")
-def test_many_tampered_certificates_are_rejected(tmp_path: Path, benchmark_script: Script) -> None:
-    tally = benchmark_script("attack_tampering").attack(tmp_path, 4000, 8)
+@pytest.mark.parametrize("as_is", [True, False])
+def test_many_tampered_certificates_are_rejected(as_is: bool, tmp_path: Path, benchmark_script: Script) -> None:
+    targets = benchmark_script("attack_cases").targets(tmp_path)
+    tally = benchmark_script("attack_tampering").attack(targets, 4000, 8, as_is=as_is)
     assert tally.wrong == []
     assert tally.crashed == []
+    assert not as_is or tally.rejected == tally.files
