@@ -18,7 +18,6 @@ from ..checker.slopes import left_slope
 from ..copositive import Copositive, NotCopositive, check
 from ..errors import CertificateError
 from ..geometry import FactorGeometry
-from ..problem import TwoLayerProblem
 from ..rounding import up
 from .engine import Limits, Outcome, ProofEngine, Question, SupremumProof
 
@@ -56,7 +55,7 @@ class CellsEngine(ProofEngine):
     def prove(self, question: Question, limits: Limits) -> Outcome:
         problem = question.problem
         deadline = time.monotonic() + limits.seconds
-        dual, generators = _symmetric(problem, np.asarray(question.dual, dtype=np.float64))
+        dual, generators = _symmetric(question)
         tau = 4.0 * problem.lambda1 * problem.lambda2
         t, raise_ = float(up(tau * (1.0 + FIRST_RAISE))), FIRST_RAISE
         for _ in range(MOST_ROUNDS):
@@ -75,7 +74,7 @@ class CellsEngine(ProofEngine):
                 )
                 artefact = {"t": encode_float(t), "generators": generators, "proofs": proofs}
                 proof = SupremumProof("cells", words, sign_cells.cells_sigma(problem, t), artefact)
-                return Outcome(proof, dual=None if dual is question.dual else dual)
+                return Outcome(proof, dual=None if np.array_equal(dual, question.dual) else dual)
             if ratio is None:
                 return Outcome(None, complete=False)
             raise_ *= 2.0
@@ -86,24 +85,28 @@ class CellsEngine(ProofEngine):
         return Outcome(None, complete=False)
 
 
-def _symmetric(problem: TwoLayerProblem, dual: Array) -> tuple[Array, list[dict[str, Any]]]:
-    """The dual point averaged over the symmetry that is found, and the generators that fix it exactly."""
+def _symmetric(question: Question) -> tuple[Array, list[dict[str, Any]]]:
+    """The dual point, averaged over the symmetry of the data where the question leaves us free, and the generators that
+    fix it exactly."""
     from ..errors import MissingDependencyError
     from ..symmetry.detect import detect
 
+    dual = np.asarray(question.dual, dtype=np.float64)
     try:
-        found = detect(problem)
+        found = detect(question.problem)
     except MissingDependencyError as error:
         log.debug("sign cells without symmetry: %s", error)
         found = None
     if found is None:
         return dual, []
-    averaged = found.average_dual(dual)
-    if not np.abs(averaged - dual).max() <= 1e-2 * np.abs(dual).max():
-        return dual, []
-    kept = [g for g in found.generators if np.array_equal(g.act(averaged), averaged)]
-    return averaged, [
-        {"samples": g.samples.tolist(), "outputs": g.outputs.tolist(), "signs": [int(s) for s in g.signs]} for g in kept
+    if question.movable:
+        averaged = found.average_dual(dual)
+        if np.abs(averaged - dual).max() <= 1e-2 * np.abs(dual).max():
+            dual = averaged
+    return dual, [
+        {"samples": g.samples.tolist(), "outputs": g.outputs.tolist(), "signs": [int(s) for s in g.signs]}
+        for g in found.generators
+        if np.array_equal(g.act(dual), dual)
     ]
 
 

@@ -48,7 +48,7 @@ def cyclic_task(m: int) -> mfo.TwoLayerProblem:
 def proved() -> tuple[mfo.TwoLayerProblem, np.ndarray, dict, float]:
     problem = cyclic_task(4)
     solution = mfo.solve(problem, tolerance=1e-6)
-    outcome = ENGINE.prove(Question(problem, np.asarray(solution.dual)), Limits(seconds=60))
+    outcome = ENGINE.prove(Question(problem, np.asarray(solution.dual), movable=True), Limits(seconds=60))
     assert outcome.proof is not None
     dual = np.asarray(solution.dual) if outcome.dual is None else outcome.dual
     return problem, dual, json.loads(json.dumps(outcome.proof.artefact)), outcome.proof.bound
@@ -76,6 +76,22 @@ def test_orbits_are_used_and_cover_everything(proved) -> None:  # type: ignore[n
     h = rng.standard_normal((20000, problem.n_samples))
     ratio = ((np.maximum(h, 0) @ dual.T) ** 2).sum(axis=1) / np.einsum("np,pq,nq->n", h, inverse, h)
     assert ratio.max() <= 4 * problem.lambda1 * problem.lambda2 * bound**2
+
+
+def test_the_dual_point_moves_only_where_it_may() -> None:
+    """A proof for an averaged dual point is none for the one that was asked about."""
+    problem = dihedral_task(4)
+    dual = problem.targets * (1 + 1e-4 * np.random.default_rng(0).standard_normal(problem.targets.shape))
+    fixed, moved = (ENGINE.prove(Question(problem, dual, movable=free), Limits(seconds=30)) for free in (False, True))
+    assert fixed.proof is not None
+    assert moved.proof is not None
+    assert fixed.dual is None
+    assert moved.dual is not None
+    assert len(moved.proof.artefact["proofs"]) < len(fixed.proof.artefact["proofs"])
+    for outcome, point in ((fixed, dual), (moved, moved.dual)):
+        assert outcome.proof is not None
+        artefact = json.loads(json.dumps(outcome.proof.artefact))
+        assert sign_cells.replay(problem, point, outcome.proof.bound, artefact) == outcome.proof.bound
 
 
 def test_averages_are_exactly_invariant() -> None:
