@@ -17,6 +17,7 @@ from .activation import Activation
 from .errors import InputError
 from .fit import best_readout, inner_problem
 from .geometry import Geometry
+from .hashing import feed_entries
 from .loss import Loss
 from .measure import Measure
 from .symmetry import Symmetry
@@ -94,7 +95,7 @@ class TwoLayerProblem(MeanFieldProblem):
         }
         hasher = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
         for row in self.targets:
-            hasher.update(np.ascontiguousarray(row, dtype="<f8").data)
+            feed_entries(hasher, row)
         return hasher.hexdigest()
 
     # sizes ------------------------------------------------------------------------------------------------------

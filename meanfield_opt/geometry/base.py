@@ -15,6 +15,8 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from ..hashing import feed_entries
+
 Array = NDArray[np.float64]
 
 
@@ -107,4 +109,4 @@ class Geometry(ABC):
 def feed(hasher: Any, array: Array) -> None:
     """Feed shape and bytes of an array to a hashlib object."""
     hasher.update(repr(array.shape).encode())
-    hasher.update(np.ascontiguousarray(array, dtype="<f8"))
+    feed_entries(hasher, array)
