@@ -21,7 +21,7 @@ from meanfield_opt.checker.bounds import energy_upper
 from meanfield_opt.checker.copositive_file import FORMAT, VERSION, encode, matrix_digest
 from meanfield_opt.checker.document import digest
 from meanfield_opt.copositive.catalogue import horn, petersen, rescaled, stable_set_form
-from meanfield_opt.geometry import DenseGeometry, DiagonalPlusLowRank, FactorGeometry, Geometry
+from meanfield_opt.geometry import DenseGeometry, DiagonalPlusLowRank, FactorGeometry, FreeBiasGeometry, Geometry
 from meanfield_opt.measure import Measure
 from meanfield_opt.plugins import activation, loss
 from meanfield_opt.problem import MeanFieldProblem, TwoLayerProblem
@@ -125,6 +125,9 @@ def two_layer() -> list[Entry]:
         Entry("output bias, penalised", problem(line, ell=loss("output_bias", base="hinge", penalty=0.3)), "norm"),
         Entry("quantile", problem(line, ell=mfo.loss_from(above=0.1, below=0.9)), "input_view"),
     ]  # fmt: skip
+    x = rng.standard_normal((6, 1))
+    centred = mfo.problems.dataset(x, y[:1, :6].T, lambda1=0.1, lambda2=0.1, bias_penalty=0.0, output_bias=0.0)
+    entries += [Entry("free bias", centred, "input_view")]
     entries += [
         Entry(name, problem(line, ell=name), "input_view") for name in ("logistic", "hinge", "squared_hinge", "huber")
     ]
@@ -265,6 +268,7 @@ def twins(problem: TwoLayerProblem) -> list[TwoLayerProblem]:
     made = [replace(p, lambda1=4.0 * p.lambda1), replace(p, width=1e-6 if p.width is None else None)]
     if p.activation.name == "relu":
         made.append(replace(p, activation=activation("absolute")))
+    if p.activation.name == "relu" and not isinstance(p.geometry, FreeBiasGeometry):  # no other neurons there
         made.append(replace(p, activation=activation("shifted_relu", shift=1e-3), width=1e-6))
     return [replace(twin, recipe_=None, known_=None, label="twin") for twin in made]
 

@@ -11,14 +11,16 @@ from typing import Any
 import pytest
 
 from meanfield_opt.checker.copositive import KINDS
+from meanfield_opt.checker.embed import GEOMETRIES
 from meanfield_opt.checker.verify import CHECKERS, REPLAYS
+from meanfield_opt.geometry import FreeBiasGeometry
 from meanfield_opt.plugins import LOSSES
 
 Script = Callable[[str], ModuleType]
 QUICK = {
     "symmetric", "lift", "input view", "output view, leaky", "exchange", "shor", "norm", "levels", "levels under a width",
     "envelope, split", "weighted", "output bias", "refuted", "cells", "pairs", "quadratic, by data", "design, A",
-    "exchange, exact", "lift, low rank", "lift, reduced", "envelope", "pairs, free mass",
+    "exchange, exact", "lift, low rank", "lift, reduced", "envelope", "pairs, free mass", "free bias",
 }  # fmt: skip
 FILES = {f"copositivity {kind}" for kind in [*KINDS, "witness"]}
 
@@ -33,7 +35,9 @@ def test_every_replay_loss_and_checker_is_attacked(tmp_path: Path, benchmark_scr
     cases = benchmark_script("attack_cases")
     entries = cases.two_layer()
     proofs = {"symmetric": "hypercube", "orbital": "copositive", "lift": "copositive", "auto": "none"}
-    assert {proofs.get(e.engine, e.engine) for e in entries} - {"none"} == REPLAYS.keys()
+    wrapped = {"free_bias"} if any(isinstance(e.problem.geometry, FreeBiasGeometry) for e in entries) else set()
+    assert ({proofs.get(e.engine, e.engine) for e in entries} - {"none"}) | wrapped == REPLAYS.keys()
+    assert {type(e.problem.geometry).__name__ for e in entries} == GEOMETRIES.keys()
     used = set().union(*(losses_in(e.problem.loss) for e in entries))
     assert used >= {name for name in LOSSES.names() if LOSSES.builtin(name)}
     assert any(e.problem.width is not None for e in entries)
@@ -68,6 +72,7 @@ def test_every_form_of_artefact_is_attacked(genuine: Any) -> None:
     assert forms["envelope, split"]["split"] is True
     assert forms["pairs"]["betas"]["shape"] > [1]
     assert forms["pairs, free mass"]["betas"]["shape"] == [0]
+    assert forms["free bias"]["proof"]["kind"] == "input_view"
 
 
 @pytest.mark.filterwarnings("ignore")
