@@ -12,6 +12,7 @@ from ..geometry import FactorGeometry
 from ..measure import Measure
 from ..problem import TwoLayerProblem
 from .arrangement import enumerate_cells, sample_cells
+from .arrangement_orbits import CellOrbits, cell_orbits
 from .base import Formulation, KernelEntries, Lifted, add_fit, fit_dual, fit_point, relu_relaxation_refusal
 from .extract import atoms_from_patterns
 from .program import Affine, Builder, ConicAnswer, ConicProgram
@@ -19,6 +20,7 @@ from .symmetric import lower_indices, smat, svec, svec_size
 
 Array = NDArray[np.float64]
 Cells = NDArray[np.bool_]
+Ints = NDArray[np.int64]
 
 #: sign constraints (P (P + 1) / 2 a cell) beyond which the program is refused
 MOST_ROWS = 400_000
@@ -29,12 +31,14 @@ class ArrangementSDP(Formulation):
     """min l1 sum_i tr U_i + R(sum_i D_i A U_i A^T D_i), U_i PSD, (2 D_i - I) A U_i A^T (2 D_i - I) >= 0 entrywise.
 
     A lower bound only if *all* cells are there: ``ArrangementSDP.enumerated`` proves that by exact enumeration,
-    ``sampled`` promises nothing and says so (bound = "none"). For K_X = A A^T with few columns.
+    ``sampled`` promises nothing and says so (bound = "none"). For K_X = A A^T with few columns. With ``orbits`` the
+    cells are one of each orbit of the data's symmetry, and U_i stands for all of its images: the same optimum.
     """
 
     cells: Cells
     fingerprint: str
     complete: bool
+    orbits: CellOrbits | None = None
     name: str = field(default="arrangement_sdp", init=False)
     bound: str = field(default="none", init=False)
 
@@ -42,9 +46,12 @@ class ArrangementSDP(Formulation):
         object.__setattr__(self, "bound", "lower" if self.complete else "none")
 
     @staticmethod
-    def enumerated(problem: TwoLayerProblem) -> ArrangementSDP:
-        """All cells of the problem's data, enumerated in exact arithmetic."""
-        return ArrangementSDP(enumerate_cells(_factor(problem)), problem.geometry.fingerprint, True)
+    def enumerated(problem: TwoLayerProblem, *, symmetry: bool = True) -> ArrangementSDP:
+        """All cells of the problem's data, enumerated in exact arithmetic; one an orbit where the data have a symmetry."""
+        cells = enumerate_cells(_factor(problem))
+        orbits = cell_orbits(problem, cells) if symmetry else None
+        cells = cells if orbits is None else orbits.cells
+        return ArrangementSDP(cells, problem.geometry.fingerprint, True, orbits)
 
     @staticmethod
     def sampled(problem: TwoLayerProblem, count: int = 100, seed: int = 0) -> ArrangementSDP:
@@ -67,6 +74,8 @@ class ArrangementSDP(Formulation):
         p, r = a.shape
         size = svec_size(r)
         words = "all" if self.complete else "sampled"
+        if self.orbits is not None:
+            words = f"(one an orbit) of {self.orbits.total}"
         builder = Builder(f"arrangement program, {self.cells.shape[0]} {words} cells")
         u = [builder.symmetric(r) for _ in range(self.cells.shape[0])]
         rows, columns = np.tril_indices(p)
@@ -76,14 +85,19 @@ class ArrangementSDP(Formulation):
         outer = outer * np.where(i == j, 1.0, np.sqrt(2.0))
         trace = problem.lambda1 * svec(np.eye(r))
         kernel_rows, kernel_columns, kernel_variables, kernel_values = [], [], [], []
-        for variable, cell in zip(u, self.cells):
-            builder.cost(variable.indices, trace)
+        for k, (variable, cell) in enumerate(zip(u, self.cells)):
+            images = self._images(k)
+            builder.cost(variable.indices, len(images) * trace)
             on = cell[rows] & cell[columns]
             count = int(on.sum())
-            kernel_rows.append(np.repeat(rows[on], size))
-            kernel_columns.append(np.repeat(columns[on], size))
-            kernel_variables.append(np.tile(variable.indices, count))
-            kernel_values.append(outer[on].ravel())
+            for image in images:
+                # entry (s[p], s[q]) of the cell's own share stands at (p, q)
+                back = np.argsort(image)
+                i, j = back[rows[on]], back[columns[on]]
+                kernel_rows.append(np.repeat(np.maximum(i, j), size))
+                kernel_columns.append(np.repeat(np.minimum(i, j), size))
+                kernel_variables.append(np.tile(variable.indices, count))
+                kernel_values.append(outer[on].ravel())
         add_fit(
             builder,
             problem,
@@ -109,12 +123,15 @@ class ArrangementSDP(Formulation):
         a = _factor(problem)
         theta = problem.geometry.weights(measure.atoms) if measure.neurons is None else measure.neurons
         u = np.zeros((self.cells.shape[0], a.shape[1], a.shape[1]))
+        cells, turns, owner = self._every_cell(a.shape[1])
         tolerance = 1e-9 * np.abs(measure.atoms).max(initial=1e-300)
         for h, m, neuron in zip(theta @ a.T, measure.masses, theta):
-            fits = (np.where(self.cells, h, -h) >= -tolerance).all(axis=1)
+            fits = (np.where(cells, h, -h) >= -tolerance).all(axis=1)
             if not fits.any():
                 raise InputError("a pattern of the measure lies in none of the cells.")
-            u[int(np.argmax(fits))] += m * np.outer(neuron, neuron)
+            k = int(np.argmax(fits))
+            back, cell = turns[k].T @ neuron, int(owner[k])
+            u[cell] += m / len(self._images(cell)) * np.outer(back, back)
         kernel = self._kernel(a, u)
         return np.concatenate([*(svec(block) for block in u), fit_point(problem, kernel)])
 
@@ -125,24 +142,49 @@ class ArrangementSDP(Formulation):
         size = svec_size(a.shape[1])
         program = self.lower(problem)
         dual = fit_dual(problem, program, answer.y)
+        if self.orbits is not None and dual is not None:
+            dual = self.orbits.group.average(dual)
         blocks = [smat(answer.x[k * size : (k + 1) * size]) for k in range(self.cells.shape[0])]
         traces = np.array([float(np.trace(block)) for block in blocks])
         neurons = []
-        for k in np.flatnonzero(traces > 1e-6 * traces.max(initial=1e-300)):
+        for k in np.flatnonzero(traces > 1e-6 * traces.max(initial=1e-300)).tolist():
             _, vectors = np.linalg.eigh(blocks[k])
             lead = vectors[:, -1]
             agree = np.where(self.cells[k], 1.0, -1.0) @ (a @ lead)
-            neurons.append(lead if agree >= 0 else -lead)
+            lead = lead if agree >= 0 else -lead
+            neurons += [turn @ lead for turn in self._turns(k, a.shape[1])]
         patterns = np.array(neurons).reshape(-1, a.shape[1]) @ a.T
         measure, reason = atoms_from_patterns(problem, patterns, dual, program.objective(answer.x))
         return Lifted(measure, dual, reason)
 
     def _kernel(self, a: Array, u: Array) -> Array:
         kernel = np.zeros((a.shape[0], a.shape[0]))
-        for cell, block in zip(self.cells, u):
+        for k, (cell, block) in enumerate(zip(self.cells, u)):
             active = a * cell[:, None]
-            kernel += active @ block @ active.T
+            share = active @ block @ active.T
+            for image in self._images(k):
+                kernel += share[np.ix_(image, image)]
         return kernel
+
+    def _images(self, k: int) -> Ints:
+        """Permutations of the samples that carry cell k to every cell it stands for, (m, P)."""
+        if self.orbits is None:
+            return np.arange(self.cells.shape[1], dtype=np.int64)[None]
+        return self.orbits.group.elements[self.orbits.images[k]]
+
+    def _turns(self, k: int, parameters: int) -> Array:
+        """The same as orthogonal maps of theta, (m, r, r)."""
+        return np.eye(parameters)[None] if self.orbits is None else self.orbits.group.turns[self.orbits.images[k]]
+
+    def _every_cell(self, parameters: int) -> tuple[Cells, Array, Ints]:
+        """All cells (N, P), the map (N, r, r) that leads to each from the one that stands for it, and which that is."""
+        n = self.cells.shape[0]
+        images = [self._images(k) for k in range(n)]
+        return (
+            np.concatenate([cell[image] for cell, image in zip(self.cells, images)]),
+            np.concatenate([self._turns(k, parameters) for k in range(n)]),
+            np.repeat(np.arange(n), [len(image) for image in images]),
+        )
 
 
 def _factor(problem: TwoLayerProblem) -> Array:
