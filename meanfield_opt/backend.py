@@ -8,14 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .errors import InputError, RefusalError
+import numpy as np
+
+from .errors import InputError, RefusalError, SolveError
 from .free_bias import solve_free_bias, surrogate
 from .measure import Measure
 from .plugins import Registry
 from .problem import MeanFieldProblem, TwoLayerProblem
 from .solution import Solution
 from .threads import blas_threads, entries_of
-from .validate import integer, nonnegative, positive
+from .validate import flag, instance, integer, nonnegative, seconds, shown
 
 if TYPE_CHECKING:
     from .formulation.solver import ConicSolver
@@ -48,11 +50,14 @@ class SolveOptions:
     def __post_init__(self) -> None:
         if not 0 < nonnegative(self.tolerance, "tolerance") < 1:
             raise InputError(f"tolerance must lie in (0, 1), not {self.tolerance!r}.")
-        if self.time_limit != math.inf:
-            positive(self.time_limit, "time_limit")
+        seconds(self.time_limit, "time_limit")
         if self.max_iterations is not None:
             integer(self.max_iterations, "max_iterations", least=1)
         integer(self.seed, "seed", least=0)
+        if self.start is not None:
+            instance(self.start, Measure, "start", "a Measure")
+        if self.progress is not None and not callable(self.progress):
+            raise InputError(f"progress must be a function of a Progress, not {shown(self.progress)}.")
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ BACKENDS: Registry[Backend] = Registry(
 def backends(*, special: bool = False) -> list[str]:
     """Names of the registered backends for two-layer problems; with ``special`` also of those for one narrow class
     (copositive programs, designs, step activations). Imports none of them."""
-    return BACKENDS.names(special=special)
+    return BACKENDS.names(special=flag(special, "special"))
 
 
 def solve(
@@ -125,7 +130,12 @@ def solve(
     if reason is not None:
         raise RefusalError(f"backend {chosen.name!r} refuses {problem.name}: {reason}")
     options = SolveOptions(tolerance, time_limit, max_iterations, seed, start, progress, dict(extra))
-    with blas_threads(entries_of(problem)):
-        if free_bias and isinstance(problem, TwoLayerProblem):
-            return solve_free_bias(chosen, problem, options)
-        return chosen.solve(problem, options)
+    try:
+        with blas_threads(entries_of(problem)):
+            if free_bias and isinstance(problem, TwoLayerProblem):
+                return solve_free_bias(chosen, problem, options)
+            return chosen.solve(problem, options)
+    except (np.linalg.LinAlgError, ArithmeticError) as error:
+        raise SolveError(
+            f"backend {chosen.name!r} broke down numerically on {problem.name} ({error}); bring inputs and targets to order one."
+        ) from error

@@ -32,7 +32,7 @@ def read_data(path: str | Path, *, targets: int | None = None) -> tuple[Array, A
 
 def _read_npz(file: Path) -> tuple[Array, Array]:
     try:
-        with np.load(file, allow_pickle=False) as content:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
             missing = [name for name in ("X", "Y") if name not in content]
             if missing:
                 raise InputError(

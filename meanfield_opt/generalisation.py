@@ -11,10 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from .conditions import Conditions, find_conditions, label_matrix
 from .errors import InputError, UndefinedMetricError
-from .validate import integer, nonnegative, real_array
+from .validate import integer, nonnegative, one_of, real_array
 
 Array = NDArray[np.float64]
 Fit = Callable[[Array, Array], tuple[Array, float]]
+
+MOST = 1_000_000  # trials and surrogates
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,19 +68,21 @@ def ccgp(
     x = real_array(activations, "activations", ndim=2)
     y = label_matrix(Y, x.shape[0])
     rng = np.random.default_rng(integer(seed, "seed", least=0))
-    repeats = integer(trials, "trials", least=1)
-    if nonnegative(noise, "noise") > 0 or repeats > 1:
+    repeats = integer(trials, "trials", least=1, most=MOST)
+    noise = nonnegative(noise, "noise")
+    if noise > 0 or repeats > 1:
         x, y = np.repeat(x, repeats, axis=0), np.repeat(y, repeats, axis=1)
-        x = x + noise * rng.standard_normal(x.shape)
-    surrogates = integer(null, "null", least=0)
+        with np.errstate(over="ignore"):
+            x = x + noise * rng.standard_normal(x.shape)
+        if not np.isfinite(x).all():
+            raise InputError(f"noise = {noise:g} is so large that the activations overflow.")
+    surrogates = integer(null, "null", least=0, most=MOST)
     limit = integer(most_folds, "most_folds", least=1)
     fit = _classifier(classifier)
-    if null_model not in ("geometric", "shuffle"):
-        raise InputError(f"null_model must be geometric or shuffle, not {null_model!r}.")
+    one_of(null_model, "null_model", ("geometric", "shuffle"))
+    one_of(pairs, "pairs", ("neighbours", "all"))
     found = find_conditions(y)
     d = found.n_labels
-    if pairs not in ("neighbours", "all"):
-        raise InputError(f"pairs must be neighbours or all, not {pairs!r}.")
     folds = [_folds(found, k, pairs, limit, rng) for k in range(d)]
     accuracy = [_accuracies(x, found, k, folds[k], fit) for k in range(d)]
     scores = np.array([a.mean() for a in accuracy])
@@ -141,13 +145,8 @@ def _surrogate(x: Array, found: Conditions, model: str, rng: np.random.Generator
 
 
 def _classifier(name: str) -> Fit:
-    if name == "least_squares":
-        return _least_squares
-    if name == "svm":
-        return _svm
-    if name == "logistic":
-        return _logistic
-    raise InputError(f"classifier must be svm, logistic or least_squares, not {name!r}.")
+    known: dict[str, Fit] = {"svm": _svm, "logistic": _logistic, "least_squares": _least_squares}
+    return known[one_of(name, "classifier", tuple(known))]
 
 
 def _least_squares(x: Array, sign: Array) -> tuple[Array, float]:

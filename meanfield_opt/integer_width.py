@@ -23,6 +23,8 @@ from .solution import Solution
 from .threads import blas_threads, entries_of
 from .validate import integer
 
+MOST_STARTS = 100_000
+
 Array = NDArray[np.float64]
 log = logging.getLogger(__name__)
 
@@ -69,7 +71,8 @@ def integer_width(
     """
     if not isinstance(problem, TwoLayerProblem):
         raise InputError(f"integer_width needs a two-layer problem, not {type(problem).__name__}.")
-    integer(starts, "starts", least=1)
+    integer(starts, "starts", least=1, most=MOST_STARTS)
+    integer(seed, "seed", least=0)
     measure = candidate.measure if isinstance(candidate, Solution) else candidate
     if not isinstance(measure, Measure) or measure.atoms.shape[1] != problem.n_samples:
         raise InputError("integer_width needs a Solution or a Measure over the problem's samples.")
@@ -77,8 +80,8 @@ def integer_width(
         if problem.width is None:
             raise InputError("the problem has no width; give neurons=M.")
         neurons = math.floor(problem.width)
-    if neurons < 1:
-        raise InputError(f"a network needs at least one neuron; the width {problem.width} leaves none.")
+        if neurons < 1:
+            raise InputError(f"a network needs at least one neuron; the width {problem.width} leaves none.")
     count = integer(neurons, "neurons", least=1)
     if problem.width is not None and count > problem.width:
         raise InputError(f"{count} neurons are more than the width {problem.width:g} of the problem.")

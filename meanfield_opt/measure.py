@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .errors import InputError
 from .label_patterns import LabelPatterns
-from .validate import real_array
+from .validate import numbers_of, real_array
 
 Array = NDArray[np.float64]
 
@@ -32,10 +32,10 @@ class Measure:
     compact: LabelPatterns | None = None
 
     def __post_init__(self) -> None:
-        atoms = np.asarray(self.atoms, dtype=np.float64)
+        atoms = numbers_of(self.atoms, "atoms")
         if atoms.ndim != 2:
             raise InputError(f"atoms must be (J, P), one pattern a row; their shape is {atoms.shape}.")
-        masses = np.asarray(self.masses, dtype=np.float64)
+        masses = numbers_of(self.masses, "masses")
         if masses.shape != (atoms.shape[0],):
             raise InputError(f"masses must be (J,) = ({atoms.shape[0]},); their shape is {masses.shape}.")
         if atoms.size:
@@ -50,7 +50,7 @@ class Measure:
             extra = getattr(self, name)
             if extra is None:
                 continue
-            extra = np.asarray(extra, dtype=np.float64)
+            extra = numbers_of(extra, name)
             if extra.ndim != 2 or extra.shape[axis] != masses.size or not np.isfinite(extra).all():
                 raise InputError(f"{name} must be a finite 2-d array with {masses.size} entries on axis {axis}.")
             object.__setattr__(self, name, extra)

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from .conditions import find_conditions, label_matrix
 from .errors import InputError, UndefinedMetricError
 from .generalisation import Ccgp, ccgp
-from .validate import nonnegative, real_array
+from .validate import flag, nonnegative, one_of, real_array
 
 __all__ = [
     "Ccgp",
@@ -40,6 +40,8 @@ Array = NDArray[np.float64]
 def kernel_of(activations: ArrayLike) -> Array:
     """K = X X^T (P, P) of activations X (P, N)."""
     x = real_array(activations, "activations", ndim=2)
+    if float(np.abs(x).max()) > 1e150 / np.sqrt(x.shape[1]):
+        raise InputError("the activations are too large: their kernel overflows; divide them by their largest entry.")
     return np.asarray(x @ x.T)
 
 
@@ -48,9 +50,21 @@ def _kernel(kernel: ArrayLike, name: str = "the kernel") -> Array:
     if k.shape[0] != k.shape[1]:
         raise InputError(f"{name} must be square (P, P); its shape is {k.shape}. For activations use kernel_of.")
     scale = float(np.abs(k).max())
-    if not np.allclose(k, k.T, rtol=0, atol=1e-8 * scale):
+    with np.errstate(over="ignore"):  # opposite signs near the largest float
+        symmetric = np.allclose(k, k.T, rtol=0, atol=1e-8 * scale)
+    if not symmetric:
         raise InputError(f"{name} is not symmetric.")
-    return np.asarray(0.5 * (k + k.T))
+    return np.asarray(0.5 * k + 0.5 * k.T)
+
+
+def _exponent(*arrays: Array) -> int:
+    """The power of two just above the largest entry: dividing by it keeps squares away from overflow and underflow."""
+    return int(np.frexp(max(float(np.abs(a).max()) for a in arrays))[1])
+
+
+def _unit(array: Array) -> Array:
+    """``array`` divided by a power of two, so that its largest entry lies in [1/2, 1) (a zero array stays)."""
+    return np.asarray(np.ldexp(array, -_exponent(array)))
 
 
 def _centre(kernel: Array) -> Array:
@@ -70,9 +84,9 @@ def parallelism_scores(kernel: ArrayLike | None, Y: ArrayLike, *, activations: A
     if (kernel is None) == (activations is None):
         raise InputError("give either a kernel or activations.")
     if kernel is not None:
-        source = _kernel(kernel)
+        source = _unit(_kernel(kernel))
     else:
-        source = real_array(np.asarray(activations), "activations", ndim=2)
+        source = _unit(real_array(activations, "activations", ndim=2))  # type: ignore[arg-type]
     found = find_conditions(label_matrix(Y, source.shape[0]))
     if found.n_labels == 1:
         raise UndefinedMetricError("the parallelism score needs at least two labels; with one there are no contexts.")
@@ -113,8 +127,8 @@ def parallelism_score(kernel: ArrayLike | None, Y: ArrayLike, *, activations: Ar
 # alignment of kernels ---------------------------------------------------------------------------------------------
 def alignment(kernel: ArrayLike, other: ArrayLike, *, centred: bool = False) -> float:
     """<K, K'> / (|K| |K'|), Frobenius; ``centred`` subtracts the means first (then it is the linear CKA)."""
-    a, b = _pair(kernel, other)
-    if centred:
+    a, b = (_unit(k) for k in _pair(kernel, other))
+    if flag(centred, "centred"):
         a, b = _centre(a), _centre(b)
     scale = float(np.linalg.norm(a) * np.linalg.norm(b))
     if scale == 0.0:
@@ -129,7 +143,7 @@ def cka(kernel: ArrayLike, other: ArrayLike) -> float:
 
 def relative_frobenius(kernel: ArrayLike, reference: ArrayLike) -> float:
     """|K - K*| / |K*|."""
-    a, b = _pair(kernel, reference)
+    a, b = _together(*_pair(kernel, reference))
     scale = float(np.linalg.norm(b))
     if scale == 0.0:
         raise UndefinedMetricError("the relative distance to a zero kernel is undefined.")
@@ -141,7 +155,7 @@ def procrustes(kernel: ArrayLike, reference: ArrayLike) -> float:
 
     The minimum squared is tr K + tr K* - 2 |X^T X*|_nuclear.
     """
-    a, b = _pair(kernel, reference)
+    a, b = _together(*_pair(kernel, reference))
     scale = float(np.trace(b))
     if not scale > 0:
         raise UndefinedMetricError("the relative Procrustes distance to a zero kernel is undefined.")
@@ -164,6 +178,11 @@ def _pair(kernel: ArrayLike, other: ArrayLike) -> tuple[Array, Array]:
     return a, b
 
 
+def _together(a: Array, b: Array) -> tuple[Array, Array]:
+    exponent = _exponent(a, b)
+    return np.ldexp(a, -exponent), np.ldexp(b, -exponent)
+
+
 # representational dissimilarity -----------------------------------------------------------------------------------
 def distances(kernel: ArrayLike, *, metric: str = "euclidean", activations: bool = False) -> Array:
     """The dissimilarity vector (P (P - 1) / 2,), upper triangle by rows.
@@ -171,22 +190,26 @@ def distances(kernel: ArrayLike, *, metric: str = "euclidean", activations: bool
     metric: "euclidean" (squared), "cosine" (1 - cosine), or, from activations alone, "correlation" (1 - Pearson
     across units). activations=True reads the first argument as activations (P, N).
     """
+    one_of(metric, "metric", ("euclidean", "cosine", "correlation"))
+    flag(activations, "activations")
     if metric == "correlation":
         if not activations:
             raise InputError("correlation distances need activations: the mean over units is not in the kernel.")
-        x = real_array(kernel, "activations", ndim=2)
+        x = _unit(real_array(kernel, "activations", ndim=2))
         k = kernel_of(x - x.mean(axis=1, keepdims=True))
-    elif metric in ("euclidean", "cosine"):
-        k = kernel_of(kernel) if activations else _kernel(kernel)
     else:
-        raise InputError(f"metric must be euclidean, cosine or correlation, not {metric!r}.")
+        k = kernel_of(kernel) if activations else _kernel(kernel)
+        k = k if metric == "euclidean" else _unit(k)
     diagonal = np.diag(k)
     if metric == "euclidean":
-        full = diagonal[:, None] + diagonal - 2.0 * k
+        with np.errstate(over="ignore", invalid="ignore"):
+            full = diagonal[:, None] + diagonal - 2.0 * k
+        if not np.isfinite(full).all():
+            raise InputError("the kernel is too large: its distances overflow; divide it by its largest entry.")
     else:
         if not (diagonal > 0).all():
             raise UndefinedMetricError(f"{metric} distances of a zero (or constant) representation are undefined.")
-        full = 1.0 - k / np.sqrt(np.outer(diagonal, diagonal))
+        full = 1.0 - k / np.outer(np.sqrt(diagonal), np.sqrt(diagonal))
     return np.asarray(full[np.triu_indices(k.shape[0], 1)])
 
 
@@ -195,7 +218,8 @@ def rsa(kernel: ArrayLike, other: ArrayLike, *, metric: str = "euclidean", metho
 
     method: "spearman", "pearson", "kendall" (tau-b) or "cosine".
     """
-    a, b = distances(kernel, metric=metric), distances(other, metric=metric)
+    one_of(method, "method", ("spearman", "pearson", "kendall", "cosine"))
+    a, b = (distances(_unit(k), metric=metric) for k in (_kernel(kernel), _kernel(other)))
     if a.size != b.size:
         raise InputError("the two kernels must be over the same samples.")
     if method == "cosine":
@@ -205,9 +229,7 @@ def rsa(kernel: ArrayLike, other: ArrayLike, *, metric: str = "euclidean", metho
         return float(a @ b / scale)
     from scipy import stats
 
-    chosen: Any = {"spearman": stats.spearmanr, "pearson": stats.pearsonr, "kendall": stats.kendalltau}.get(method)
-    if chosen is None:
-        raise InputError(f"method must be spearman, pearson, kendall or cosine, not {method!r}.")
+    chosen: Any = {"spearman": stats.spearmanr, "pearson": stats.pearsonr, "kendall": stats.kendalltau}[method]
     if a.size < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         raise UndefinedMetricError("all dissimilarities are equal, so their correlation is undefined.")
     return float(chosen(a, b).statistic)
@@ -216,8 +238,8 @@ def rsa(kernel: ArrayLike, other: ArrayLike, *, metric: str = "euclidean", metho
 # dimension and form -----------------------------------------------------------------------------------------------
 def participation_ratio(kernel: ArrayLike, *, centred: bool = False) -> float:
     """(tr K)^2 / tr K^2, between 1 and the rank."""
-    k = _kernel(kernel)
-    k = _centre(k) if centred else k
+    k = _unit(_kernel(kernel))
+    k = _centre(k) if flag(centred, "centred") else k
     square = float(np.square(k).sum())
     if square == 0.0:
         raise UndefinedMetricError("the participation ratio of a zero kernel is undefined.")
@@ -226,8 +248,10 @@ def participation_ratio(kernel: ArrayLike, *, centred: bool = False) -> float:
 
 def effective_dimension(kernel: ArrayLike, ridge: float) -> float:
     """tr K (K + ridge I)^-1: the degrees of freedom of ridge regression on the representation."""
-    values = np.maximum(np.linalg.eigvalsh(_kernel(kernel)), 0.0)
-    shift = nonnegative(ridge, "ridge")
+    k = _kernel(kernel)
+    with np.errstate(over="ignore"):  # an infinite ridge leaves no dimension
+        shift = float(np.ldexp(nonnegative(ridge, "ridge"), -_exponent(k)))
+    values = np.maximum(np.linalg.eigvalsh(_unit(k)), 0.0)
     return float(np.divide(values, values + shift, out=np.zeros_like(values), where=values > 0).sum())
 
 
@@ -243,6 +267,8 @@ class SpanFit:
 def span_fit(kernel: ArrayLike, Y: ArrayLike) -> SpanFit:
     """The Frobenius projection of K on span{1 1^T, K_Y}: residual 0 for the hypercube optima (theory section 4)."""
     k = _kernel(kernel)
+    exponent = _exponent(k)
+    k = _unit(k)
     y = real_array(Y, "Y", ndim=2)
     if y.shape[1] != k.shape[0]:
         raise InputError(f"Y must be (d_Y, P) with P = {k.shape[0]}; its shape is {y.shape}.")
@@ -253,4 +279,5 @@ def span_fit(kernel: ArrayLike, Y: ArrayLike) -> SpanFit:
     basis = np.stack([np.ones(k.size), ky.ravel()], axis=1)
     coefficients, *_ = np.linalg.lstsq(basis, k.ravel(), rcond=None)
     rest = k.ravel() - basis @ coefficients
+    coefficients = np.ldexp(coefficients, exponent)
     return SpanFit(float(coefficients[0]), float(coefficients[1]), float(np.linalg.norm(rest) / size))

@@ -10,7 +10,7 @@ from .errors import InputError
 from .measure import Measure
 from .problem import TwoLayerProblem
 from .solution import Solution
-from .validate import positive
+from .validate import positive, shown
 
 
 def path(
@@ -29,6 +29,8 @@ def path(
         raise InputError(f"path takes two-layer problems, not {type(problem).__name__}.")
     if "start" in options:
         raise InputError("path chooses its own starts; give 'start' to solve instead.")
+    if isinstance(lambdas, (str, bytes)) or not isinstance(lambdas, Iterable):
+        raise InputError(f"lambdas must be a list of penalties, not {shown(lambdas)}.")
     pairs = [_pair(item) for item in lambdas]
     if not pairs:
         raise InputError("lambdas is empty; give at least one penalty.")
@@ -44,7 +46,7 @@ def path(
 def _pair(item: float | tuple[float, float]) -> tuple[float, float]:
     if isinstance(item, (tuple, list)):
         if len(item) != 2:
-            raise InputError(f"a penalty is one number or a pair (lambda1, lambda2), not {item!r}.")
+            raise InputError(f"a penalty is one number or a pair (lambda1, lambda2), not {shown(item)}.")
         return positive(item[0], "lambda1"), positive(item[1], "lambda2")
     value = positive(item, "lambda")
     return value, value

@@ -11,6 +11,7 @@ from .errors import InputError
 from .measure import Measure
 from .problem import MeanFieldProblem, TwoLayerProblem
 from .solution import Solution
+from .validate import instance, positive
 
 Array = NDArray[np.float64]
 
@@ -84,6 +85,8 @@ def patterns(problem: MeanFieldProblem, solution: Solution | Measure, *, angle: 
     if not isinstance(problem, TwoLayerProblem):
         raise InputError(f"patterns are read off two-layer problems, not {type(problem).__name__}.")
     measure = solution.measure if isinstance(solution, Solution) else solution
+    instance(measure, Measure, "solution", "a Solution or a Measure")
+    positive(angle, "angle")
     if measure.atoms.shape[1] != problem.n_samples:
         raise InputError(
             f"the measure has {measure.atoms.shape[1]} samples a pattern, the problem {problem.n_samples}."

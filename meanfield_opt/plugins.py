@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from .activation import Activation
 from .errors import BrokenPluginError, InputError, MeanFieldError, UnknownNameError
 from .loss import Loss
+from .validate import SHOWN, shown
 
 T = TypeVar("T")
 
@@ -50,20 +51,24 @@ class Registry(Generic[T]):
 
     def register(self, name: str, item: T) -> None:
         """Add ``item`` under ``name`` for this process; a name that is taken is refused."""
+        if not isinstance(name, str) or not name:
+            raise InputError(f"the name of a {self.kind} must be a text, not {shown(name)}.")
         if name in self.names(special=True):
             raise InputError(f"a {self.kind} named {name!r} is registered already; choose another name.")
         if not self._check(item):
-            raise InputError(f"{item!r} does not implement the extension point of a {self.kind}.")
+            raise InputError(f"{shown(item)} does not implement the extension point of a {self.kind}.")
         self._local[name] = item
 
     def get(self, name: str) -> T:
         """The object of that name; UnknownNameError with near names, BrokenPluginError if it does not load."""
+        if not isinstance(name, str):
+            raise UnknownNameError(f"the {self.kind} must be given by its name, a text, not {shown(name)}.")
         if name in self._local:
             return self._local[name]
         if name not in self._entries:
-            near = difflib.get_close_matches(str(name), self.names(special=True), n=3)
+            near = difflib.get_close_matches(name[:SHOWN], self.names(special=True), n=3)
             hint = f" Did you mean {' or '.join(near)}?" if near else f" Known: {', '.join(self.names())}."
-            raise UnknownNameError(f"there is no {self.kind} named {name!r}.{hint}")
+            raise UnknownNameError(f"there is no {self.kind} named {shown(name)}.{hint}")
         entry = self._entries[name]
         try:
             item = entry.load()

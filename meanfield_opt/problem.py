@@ -21,7 +21,7 @@ from .hashing import feed_entries
 from .loss import Loss
 from .measure import Measure
 from .symmetry import Symmetry
-from .validate import nonnegative, positive, real_array
+from .validate import instance, nonnegative, positive, real_array
 
 Array = NDArray[np.float64]
 
@@ -49,6 +49,9 @@ class TwoLayerProblem(MeanFieldProblem):
     symmetry: Symmetry | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        instance(self.activation, Activation, "activation", "an Activation (mfo.activation finds one by its name)")
+        instance(self.loss, Loss, "loss", "a Loss (mfo.loss finds one by its name)")
+        instance(self.geometry, Geometry, "geometry", "a Geometry")
         targets = real_array(self.targets, "Y", ndim=2)
         if targets.shape[1] != self.geometry.n_samples:
             raise InputError(

@@ -12,7 +12,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -24,14 +24,17 @@ import numpy as np
 from .backend import BACKENDS, solve
 from .certificate import certify
 from .errors import InputError, MeanFieldError, MissingDependencyError
+from .files import figure_suffix, replacing
 from .integer_width import integer_width
 from .metrics import parallelism_score
 from .plugins import FAMILIES, activation
 from .problem import TwoLayerProblem
+from .validate import file_path, integer, nonnegative, positive, seconds, shown
 
 log = logging.getLogger(__name__)
 
 AXES = ("activation", "parameters", "alignment", "penalty", "width", "latents", "copies")
+MOST_WORKERS = 1024
 
 
 def scan(
@@ -61,19 +64,17 @@ def scan(
     excess over the certified lower bound; seconds.
     """
     pandas = _pandas()
-    cells = [
-        dict(zip(AXES, (name, parameters, float(a), float(p), None if w is None else float(w), int(d), int(n))))
-        for (name, parameters), a, p, w, d, n in itertools.product(
-            [(x, {}) if isinstance(x, str) else (x[0], dict(x[1])) for x in activations],
-            alignments,
-            penalties,
-            widths,
-            latents,
-            copies,
-        )
-    ]
-    for name, parameters in {c["activation"]: c["parameters"] for c in cells}.items():
-        activation(name, **parameters)  # unknown names are refused before any work
+    cells = [dict(zip(AXES, (*named, *rest))) for named, *rest in itertools.product(
+        _axis(activations, "activations", _named),
+        _axis(alignments, "alignments", nonnegative),
+        _axis(penalties, "penalties", positive),
+        _axis(widths, "widths", lambda w, name: None if w is None else positive(w, name)),
+        _axis(latents, "latents", lambda d, name: integer(d, name, least=1)),
+        _axis(copies, "copies", lambda n, name: integer(n, name, least=1)),
+    )]  # fmt: skip
+    integer(workers, "workers", least=0, most=MOST_WORKERS)
+    seconds(time_limit, "time_limit")
+    journal = None if journal is None else file_path(journal, "the journal")
     done = _read(journal)
     left = [cell for cell in cells if _key(cell) not in done]
     log.info("%d of %d cells are left", len(left), len(cells))
@@ -89,6 +90,22 @@ def scan(
     table = pandas.DataFrame([done[_key(cell)] for cell in cells])
     table["parameters"] = [json.dumps(p, sort_keys=True) for p in table["parameters"]] if len(table) else []
     return table
+
+
+def _axis(values: Any, name: str, check: Callable[[Any, str], Any]) -> list[Any]:
+    """The checked values of one axis; all of them before any work."""
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise InputError(f"{name} must be a list, not {shown(values)}.")
+    return [check(value, name) for value in values]
+
+
+def _named(value: Any, name: str) -> tuple[str, dict[str, Any]]:
+    """(name, parameters) of an activation that exists and takes them."""
+    pair = (value, {}) if isinstance(value, str) else value
+    if not (isinstance(pair, (tuple, list)) and len(pair) == 2 and isinstance(pair[1], Mapping)):
+        raise InputError(f"{name} must hold names or pairs (name, parameters), not {shown(value)}.")
+    activation(pair[0], **pair[1])
+    return pair[0], dict(pair[1])
 
 
 def run_cell(cell: dict[str, Any], time_limit: float, tolerance: float) -> dict[str, Any]:
@@ -180,26 +197,32 @@ def _key(cell: dict[str, Any]) -> str:
     return json.dumps([cell[axis] for axis in AXES], sort_keys=True)
 
 
-def _read(journal: str | Path | None) -> dict[str, dict[str, Any]]:
-    if journal is None or not Path(journal).exists():
+def _read(journal: Path | None) -> dict[str, dict[str, Any]]:
+    """The rows of the journal, which is created here if it is not there: better refused now than after the first cell."""
+    if journal is None:
         return {}
+    try:
+        with journal.open("a+", encoding="utf-8") as file:
+            file.seek(0)
+            lines = file.read().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"the journal {journal} cannot be used ({error}); name another file.") from error
     rows: dict[str, dict[str, Any]] = {}
-    for line in Path(journal).read_text().splitlines():
+    for line in lines:
         try:
             row = json.loads(line)
             rows[_key(row)] = row
-        except (json.JSONDecodeError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             log.warning("a line of the journal %s is cut short; its cell is computed again", journal)
     return rows
 
 
-def _append(journal: str | Path | None, row: dict[str, Any]) -> dict[str, Any]:
+def _append(journal: Path | None, row: dict[str, Any]) -> dict[str, Any]:
     """One write of one whole line, flushed to disk; a crash can cut only the last line, which ``_read`` then ignores."""
     if journal is not None:
         text = json.dumps({k: (None if isinstance(v, float) and not math.isfinite(v) else v) for k, v in row.items()})
-        path = Path(journal)
-        cut = path.exists() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
-        with path.open("a") as file:
+        cut = journal.exists() and journal.stat().st_size > 0 and not journal.read_bytes().endswith(b"\n")
+        with journal.open("a", encoding="utf-8") as file:
             file.write(("\n" if cut else "") + text + "\n")
             file.flush()
             os.fsync(file.fileno())
@@ -220,8 +243,11 @@ def _executor(executor: Executor | None, workers: int, address: str | None) -> I
     else:
         if workers < 1:
             raise InputError(f"workers must be at least 1 (or 0 for this process), not {workers}.")
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+        try:
             yield pool
+        finally:  # after an interruption the cells that have not begun are dropped, the others end
+            pool.shutdown(cancel_futures=True)
 
 
 def _completed(futures: list[Any]) -> Iterator[Any]:
@@ -239,9 +265,12 @@ def phase_diagram(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    if not hasattr(table, "columns"):
+        raise InputError(f"phase_diagram takes the table that scan returns, not {shown(table)}.")
+    suffix = figure_suffix(path)
     for name in (value, rows, columns):
-        if name not in table.columns:
-            raise InputError(f"the table has no column {name!r}; it has {', '.join(map(str, table.columns))}.")
+        if not isinstance(name, str) or name not in table.columns:
+            raise InputError(f"the table has no column {shown(name)}; it has {', '.join(map(str, table.columns))}.")
     names = [list(dict.fromkeys(map(str, table[axis]))) for axis in (rows, columns)]
     grid = np.full((len(names[0]), len(names[1])), np.nan)
     for a, b, v in zip(table[rows], table[columns], table[value]):
@@ -258,7 +287,8 @@ def phase_diagram(
     axes.set_xlabel(columns)
     axes.set_ylabel(rows)
     figure.colorbar(image, ax=axes, label=value)
-    figure.savefig(path)
+    with replacing(path, "the figure") as part:
+        figure.savefig(part, format=suffix)
 
 
 def _pandas() -> Any:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..activation import Activation, Array
 from ..errors import InputError
+from ..validate import instance
 
 _PASSED: set[tuple[type, str]] = set()
 
@@ -29,6 +30,7 @@ def check_activation(phi: Activation) -> None:
 
     Tested: finite values, ranges and slope ranges (where declared rigorous), derivative, degree, oddness, pieces, ratio.
     """
+    instance(phi, Activation, "the activation", "an Activation (mfo.activation finds one by its name)")
     key = (type(phi), repr((phi.name, sorted(phi.parameters.items(), key=lambda item: item[0]))))
     if key in _PASSED:
         return

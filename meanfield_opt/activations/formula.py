@@ -41,6 +41,8 @@ def variables_of(text: str) -> set[str]:
     """
     at, last, rest = 0, "", text.rstrip()
     variables: set[str] = set()
+    if not rest:
+        raise InputError(f"the formula is empty; known are {KNOWN}.")
     if len(rest) > MOST_TEXT:
         raise InputError(f"a formula of {len(rest)} characters is too long; at most {MOST_TEXT} are read.")
     while at < len(rest):
@@ -74,7 +76,7 @@ def parse(text: Any) -> Any:
         if not isinstance(expression, sympy.Expr):
             raise InputError(f"{text!r} is not a formula in t.")
     except (sympy.SympifyError, SyntaxError, TypeError, AttributeError) as error:
-        raise InputError(f"{text!r} is not a formula in t: {error}") from error
+        raise InputError(f"{text!r} is not a formula in t: {' '.join(str(error).split())}") from error
     symbols = list(getattr(expression, "free_symbols", ()))
     if len(symbols) > 1:
         raise InputError(

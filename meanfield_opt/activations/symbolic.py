@@ -12,6 +12,7 @@ import numpy as np
 from ..activation import Activation, Array, Limit
 from ..errors import InputError
 from ..rounding import up
+from ..validate import flag, real
 from . import formula
 from .formula_code import compiled, torch_function
 from .formula_size import MOST_POWER
@@ -40,8 +41,8 @@ class Symbolic(Activation):
         object.__setattr__(self, "negative", None if self.negative is None else str(formula.parse(self.negative)))
         right = formula.parse(self.expression)
         left = right if self.negative is None else formula.parse(self.negative)
-        object.__setattr__(self, "degree", None if self.degree is None else float(self.degree))
-        _prove(left, right, self.degree, bool(self.odd))
+        object.__setattr__(self, "degree", None if self.degree is None else real(self.degree, "degree"))
+        _prove(left, right, self.degree, flag(self.odd, "odd"))
         object.__setattr__(self, "escapes", self._find_escapes())
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import numbers
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import numpy as np
 
 from ..activation import Activation, Array, Limit, Piece
 from ..errors import InputError
+from ..validate import flag, real, shown
 from .check import check_activation, probe_points
 from .piecewise import PiecewiseLinear
 
@@ -39,7 +41,7 @@ def activation_from(
       its certificates stay "open". With a formula or pieces it is only compared with them.
     degree, odd: declarations, proved (formula, pieces) or tested (function); a false one raises InputError.
     """
-    if threshold:
+    if flag(threshold, "threshold"):
         if negative is not None:
             raise InputError("threshold=True means zero for t < 0; leave ``negative`` out.")
         negative = "0"
@@ -49,9 +51,9 @@ def activation_from(
     if expression is not None:
         from .symbolic import Symbolic
 
-        made = Symbolic(str(expression), None if negative is None else str(negative), degree, odd)
+        made = Symbolic(_formula_text(expression), None if negative is None else _formula_text(negative), degree, odd)
     elif pieces is not None:
-        made = PiecewiseAffine(tuple(tuple(_text(x) for x in row) for row in pieces))
+        made = PiecewiseAffine(_table(pieces))
         if degree is not None and made.degree != degree:
             raise InputError(f"these pieces are not homogeneous of degree {degree:g}.")
         if odd and not made.odd:
@@ -74,13 +76,29 @@ def activation_from(
     return made
 
 
+def _formula_text(formula: Any) -> str:
+    if isinstance(formula, numbers.Number):
+        real(formula, "a formula that is a number")
+    return str(formula)
+
+
+def _table(pieces: Any) -> tuple[tuple[str | None, ...], ...]:
+    try:
+        rows = [tuple(row) for row in pieces]
+    except TypeError as error:
+        raise InputError(f"pieces are rows (left, right, slope, intercept), not {shown(pieces)}.") from error
+    return tuple(tuple(_text(x) for x in row) for row in rows)
+
+
 def _text(x: Any) -> str | None:
     if x is None or (isinstance(x, float) and math.isinf(x)):
         return None
     try:
+        if isinstance(x, str) and not _NUMBER.fullmatch(x.strip()):
+            raise ValueError(x)
         return str(Fraction(x))
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"{x!r} in the pieces is not a number.") from error
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise InputError(f"{shown(x)} in the pieces is not a number.") from error
 
 
 #: short enough that no file can ask for a number of a billion digits

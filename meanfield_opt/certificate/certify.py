@@ -23,7 +23,7 @@ from ..plugins import Registry
 from ..problem import MeanFieldProblem, TwoLayerProblem
 from ..solution import Solution
 from ..threads import blas_threads, entries_of
-from ..validate import integer, nonnegative, positive
+from ..validate import instance, integer, nonnegative, positive, seconds
 from .engine import ENGINES, Limits, Question, SupremumProof
 from .engine_search import EngineSearch
 from .free_bias import of_problem
@@ -66,7 +66,7 @@ class Certificate:
 
     def save(self, path: str | Path) -> None:
         """Write the self-contained certificate file (JSON)."""
-        write_document(self, Path(path))
+        write_document(self, path)
 
 
 #: class name of a problem that is not a two-layer one -> certify(problem, candidate, **options) -> Certificate
@@ -105,7 +105,8 @@ def certify(
                 problem, candidate, engine=engine, time_limit=time_limit, target=target, workers=workers
             )
         raise InputError(f"no certifier is registered for problems of class {name}; see docs/certificates.md.")
-    positive(time_limit if math.isfinite(time_limit) else 1.0, "time_limit")
+    instance(engine, str, "engine", "the name of a proof engine, or auto")
+    seconds(time_limit, "time_limit")
     positive(target, "target")
     if refute is None:
         refute = 0.1 if isinstance(candidate, Solution) else 1e-4

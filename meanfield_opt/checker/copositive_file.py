@@ -62,7 +62,7 @@ def verify_copositivity(
     path: str | Path, matrix: tuple[Sequence[Sequence[int]], int] | None = None
 ) -> VerifiedCopositivity:
     """Check a certificate file; ``matrix`` = (integer entries, denominator) must be the one it is about, if given."""
-    body = read_document(Path(path), FORMAT, VERSION)
+    body = read_document(path, FORMAT, VERSION)
     try:
         return _verify(body, matrix)
     except (

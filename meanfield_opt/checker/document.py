@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import CertificateError
+from ..files import write_text
 from ..measure import Measure
 from ..problem import MeanFieldProblem, TwoLayerProblem
+from ..validate import file_path
 from .codec import decode_array, decode_float, encode_array, encode_float, expect_keys
 from .compact import decode_patterns, encode_dual, encode_patterns
 from .embed import neurons_define, problem_entry
@@ -106,13 +108,11 @@ def certificate_body(certificate: Certificate) -> dict[str, Any]:
     }
 
 
-def write_document(certificate: Certificate, path: Path) -> None:
+def write_document(certificate: Certificate, path: str | Path) -> None:
     """Write atomically: an interrupted save leaves no half file under the final name."""
     body = dict(certificate.document) if certificate.document is not None else certificate_body(certificate)
     text = json.dumps({**body, "digest": digest(body)}, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    part = path.with_name(path.name + ".part")
-    part.write_text(text)
-    part.replace(path)
+    write_text(path, text, "the certificate")
 
 
 def _no_constant(name: str) -> Any:
@@ -126,8 +126,9 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
-def read_document(path: Path, form: str = FORMAT, version: int = VERSION) -> dict[str, Any]:
+def read_document(path: str | Path, form: str = FORMAT, version: int = VERSION) -> dict[str, Any]:
     """Parse, check format, version and digest; CertificateError with the reason otherwise."""
+    path = file_path(path, "the path of a certificate")
     try:
         raw = path.read_bytes()
     except OSError as error:

@@ -95,7 +95,7 @@ def verify(path: str | Path, problem: MeanFieldProblem | None = None) -> Verifie
     problem: may be left out, because the certificate says by recipe or by data which problem it is for. If given, it
     must be that problem.
     """
-    body = read_document(Path(path))
+    body = read_document(path)
     try:
         # overflow and NaN are answered by the comparisons below, not by numpy's warnings
         with np.errstate(all="ignore"):

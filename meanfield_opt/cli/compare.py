@@ -6,8 +6,9 @@ import argparse
 from typing import Any
 
 from ..validation.options import METHODS, SCHEDULES
+from .outputs import check_outputs
 from .problem_arguments import add_problem_arguments, build_problem
-from .solve import add_solve_arguments, check_outputs, gap_status, solve_and_certify
+from .solve import add_solve_arguments, gap_status, solve_and_certify
 from .tables import live_display, simple_table
 
 #: training options that go to ``TrainOptions`` under the same name where they are given
@@ -44,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     """The command."""
     from ..validation import TrainingProgress, compare
 
-    check_outputs(arguments, "report", "json", "checkpoint")
+    check_outputs(arguments, "report", "json", "checkpoint", inputs=(arguments.problem,))
     problem = build_problem(arguments)
     solution, certificate = solve_and_certify(problem, arguments, [])
     given = {name: getattr(arguments, name) for name in TRAINING if getattr(arguments, name) is not None}

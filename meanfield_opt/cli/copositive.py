@@ -9,6 +9,9 @@ from typing import Any
 
 from .. import copositive
 from ..errors import SolveError
+from ..files import write_text
+from ..validate import seconds
+from .outputs import check_outputs
 from .tables import simple_table
 
 
@@ -24,33 +27,22 @@ def add_commands(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """The command: exit 0 when decided, 1 when undecided."""
-    answer = copositive.check(copositive.load_matrix(arguments.matrix), time_limit=arguments.time_limit)
-    facts = describe(answer)
+    check_outputs(arguments, "json", "certificate", inputs=(arguments.matrix,))
+    limit = seconds(arguments.time_limit, "--time-limit")
+    answer = copositive.check(copositive.load_matrix(arguments.matrix), time_limit=limit)
+    facts = {key: value for key, value in copositive.as_json(answer).items() if key != "proof_data"}
+    text = json.dumps(facts, indent=1, allow_nan=False)
+    # files first: a closed pipe behind the table must not cost the results
+    if arguments.json and arguments.json != "-":
+        write_text(arguments.json, text + "\n", "the answer")
+    if arguments.certificate and not isinstance(answer, copositive.Undecided):
+        answer.save(arguments.certificate)
     if arguments.json == "-":
-        print(json.dumps(facts, indent=1))
+        print(text)
     else:
         simple_table(Path(arguments.matrix).name, ("quantity", "value"), [(k, str(v)) for k, v in facts.items()])
-        if arguments.json:
-            Path(arguments.json).write_text(json.dumps(facts, indent=1) + "\n")
+    if not isinstance(answer, copositive.Undecided):
+        return 0
     if arguments.certificate:
-        if isinstance(answer, copositive.Undecided):
-            raise SolveError(f"no certificate was written: the matrix is undecided ({answer.reason}).")
-        answer.save(arguments.certificate)
-    return 1 if isinstance(answer, copositive.Undecided) else 0
-
-
-def describe(answer: copositive.Answer) -> dict[str, Any]:
-    """An answer as JSON values; rationals as texts p/q."""
-    if isinstance(answer, copositive.Copositive):
-        zero = None if answer.zero is None else [str(x) for x in answer.zero]
-        return {
-            "answer": "copositive",
-            "proof": str(answer.proof),
-            "strict": answer.strict,
-            "zero": zero,
-            "seconds": answer.seconds,
-        }
-    if isinstance(answer, copositive.NotCopositive):
-        witness = [str(x) for x in answer.witness]
-        return {"answer": "not copositive", "witness": witness, "value": str(answer.value), "seconds": answer.seconds}
-    return {"answer": "undecided", "reason": answer.reason, "bound": str(answer.bound), "seconds": answer.seconds}
+        raise SolveError(f"no certificate was written: the matrix is undecided ({answer.reason}).")
+    return 1

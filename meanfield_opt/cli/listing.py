@@ -6,6 +6,7 @@ import argparse
 import inspect
 from typing import Any
 
+from ..backend import BACKENDS
 from ..certificate import ENGINES
 from ..plugins import ACTIVATIONS, FAMILIES, LOSSES, Registry
 from .problem_arguments import add_problem_arguments, build_problem
@@ -65,6 +66,8 @@ def run_bench(arguments: argparse.Namespace) -> int:
     """Compare backends on one problem."""
     from ..bench import bench
 
+    for name in arguments.backends or ():
+        BACKENDS.get(name)  # an unknown name is refused before anything is solved
     rows = bench(
         build_problem(arguments),
         backends=arguments.backends,

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from ..errors import MeanFieldError
 from ..threads import blas_threads
+from ..validate import shown
 from . import compare, copositive, listing, solve, verify
 
 
@@ -50,4 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         sys.stderr.close()
+        return 1
+    except OSError as error:
+        print(f"meanfield-opt: {error.strerror or error}: {shown(error.filename)}", file=sys.stderr)
+        return 2
+    except MemoryError:
+        print("meanfield-opt: the memory is used up; take fewer samples or a smaller problem", file=sys.stderr)
         return 1

@@ -89,6 +89,8 @@ def build_problem(arguments: argparse.Namespace) -> MeanFieldProblem:
     given = {name: getattr(arguments, name) for name in PARAMETERS if hasattr(arguments, name)}
     given.update(dict(arguments.settings))
     target: str = arguments.problem
+    if hasattr(arguments, "targets") and Path(target).suffix.lower() != ".csv":
+        raise InputError(f"--targets tells which columns of a csv file are targets; {target} is none.")
     if Path(target).suffix.lower() in SUFFIXES:
         x, y = read_data(target, targets=getattr(arguments, "targets", None))
         return _build("dataset", {"X": x, "Y": y, "name": Path(target).name, **given})

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from ..backend import Progress, solve
 from ..certificate import ENGINES, Certificate, certify
 from ..errors import InputError
+from ..files import write_text
 from ..pattern import Pattern, patterns
 from ..problem import MeanFieldProblem, TwoLayerProblem
 from ..solution import Solution
-from ..validate import positive
+from ..validate import nonnegative, seconds
+from ..validation.statistics import jsonable
 from . import tables
+from .outputs import check_outputs
 from .problem_arguments import add_problem_arguments, build_problem
 
 
@@ -45,7 +48,7 @@ def add_solve_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """The command."""
-    check_outputs(arguments, "json", "certificate", "plot")
+    check_outputs(arguments, "json", "certificate", "plot", inputs=(arguments.problem,))
     problem = build_problem(arguments)
     history: list[Progress] = []
     started = time.perf_counter()
@@ -54,9 +57,11 @@ def run(arguments: argparse.Namespace) -> int:
     found = patterns(problem, solution) if isinstance(problem, TwoLayerProblem) else []
     score = _parallelism(solution)
     # files first: a closed pipe behind the tables must not cost the results
-    text = json.dumps(as_json(problem, solution, certificate, found, score, seconds), indent=1, allow_nan=False)
+    text = json.dumps(
+        jsonable(as_json(problem, solution, certificate, found, score, seconds)), indent=1, allow_nan=False
+    )
     if arguments.json and arguments.json != "-":
-        Path(arguments.json).write_text(text + "\n")
+        write_text(arguments.json, text + "\n", "the result")
     if arguments.certificate:
         certificate.save(arguments.certificate)
     if arguments.plot:
@@ -86,6 +91,8 @@ def solve_and_certify(
     problem: MeanFieldProblem, arguments: argparse.Namespace, history: list[Progress]
 ) -> tuple[Solution, Certificate]:
     """Solve and certify under the common options, with a progress display where there is a terminal."""
+    if arguments.gap is not None and arguments.gap != math.inf:
+        nonnegative(arguments.gap, "--gap")
     solver_seconds, proof_seconds = time_limits(arguments)
     if arguments.engine != "auto":
         ENGINES.get(arguments.engine)  # an unknown name is refused before anything is solved
@@ -121,7 +128,7 @@ def time_limits(arguments: argparse.Namespace) -> tuple[float, float]:
     patience = 1.0 if arguments.gap is None else 10.0
     solver = 30.0 * patience if arguments.time_limit is None else arguments.time_limit
     proof = 20.0 * patience if arguments.proof_time is None else arguments.proof_time
-    return positive(solver, "--time-limit"), positive(proof, "--proof-time")
+    return seconds(solver, "--time-limit"), seconds(proof, "--proof-time")
 
 
 def as_json(
@@ -160,16 +167,3 @@ def _parallelism(solution: Solution) -> float | None:
         return float(parallelism_score(None, solution.problem.targets, activations=solution.features.T))
     except InputError:
         return None
-
-
-def check_outputs(arguments: argparse.Namespace, *options: str) -> None:
-    """Refuse output files that cannot be written before any work is done."""
-    for option in options:
-        value = getattr(arguments, option)
-        if not value or value == "-":
-            continue
-        path = Path(value)
-        if path.is_dir() or not path.resolve().parent.is_dir():
-            raise InputError(f"--{option} {value}: no file can be written there; give a file in an existing folder.")
-        if option == "plot" and path.suffix.lower() not in (".png", ".pdf", ".svg"):
-            raise InputError(f"--plot {value}: figures end in .png, .pdf or .svg.")

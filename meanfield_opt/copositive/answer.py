@@ -12,6 +12,8 @@ from typing import Any, final
 from ..checker.copositive import replay, replay_witness, replay_zero
 from ..checker.copositive_file import FORMAT, VERSION, encode, encode_rational, matrix_digest
 from ..checker.document import digest
+from ..files import write_text
+from ..validate import instance
 from .matrix import ExactMatrix
 
 WORDS = {
@@ -143,6 +145,7 @@ Answer = Copositive | NotCopositive | Undecided
 
 def as_json(answer: Answer) -> dict[str, Any]:
     """The answer in JSON values: answer, order, seconds and what belongs to each kind; ``proof_data`` is the proof."""
+    instance(answer, (Copositive, NotCopositive, Undecided), "answer", "what copositive.check returned")
     facts: dict[str, Any] = {"answer": "undecided", "order": answer.matrix.order, "seconds": answer.seconds}
     if isinstance(answer, Copositive):
         zero = None if answer.zero is None else [str(v) for v in answer.zero]
@@ -160,7 +163,6 @@ def _vector(x: Sequence[Fraction] | None) -> Any:
 
 
 def _write(matrix: ExactMatrix, claim: dict[str, Any], path: str | Path) -> None:
-    path = Path(path)
     body = {
         "format": FORMAT,
         "version": VERSION,
@@ -170,6 +172,4 @@ def _write(matrix: ExactMatrix, claim: dict[str, Any], path: str | Path) -> None
         **claim,
     }
     text = json.dumps({**body, "digest": digest(body)}, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    part = path.with_name(path.name + ".part")
-    part.write_text(text)
-    part.replace(path)
+    write_text(path, text, "the certificate")

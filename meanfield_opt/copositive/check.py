@@ -11,8 +11,7 @@ from typing import Any
 
 from ..checker.copositive import rounded, scaled
 from ..checker.psd import Rows, quadratic_value
-from ..errors import InputError
-from ..validate import integer
+from ..validate import integer, seconds
 from .answer import Answer, Copositive, NotCopositive, ProofTree, Undecided
 from .matrix import ExactMatrix, exact_matrix
 from .prove import Decision, Plan, StillOpen, has_leaf, primitive, prove, unit
@@ -21,6 +20,7 @@ from .tree import WitnessFound
 
 log = logging.getLogger(__name__)
 
+MOST_LEVEL = 100  # forms of such a level are beyond any solver from order 3 on
 KEPT_BITS = 44  # length to which long entries are rounded for a first attempt
 
 
@@ -34,10 +34,10 @@ def check(matrix: Any, *, time_limit: float = 60.0, seed: int = 0, level: int | 
     shown to lie there is Undecided, or refuted by a witness; None decides by any means.
     Raises InputError for anything that is not a finite symmetric matrix.
     """
-    if not (isinstance(time_limit, (int, float)) and time_limit > 0):
-        raise InputError(f"time_limit must be a positive number of seconds, not {time_limit!r}.")
+    seconds(time_limit, "time_limit")
     if level is not None:
-        level = integer(level, "level", least=0)
+        level = integer(level, "level", least=0, most=MOST_LEVEL)
+    integer(seed, "seed", least=0)
     started = time.monotonic()
     a = exact_matrix(matrix)
     divisor = math.gcd(*(v for row in a.entries for v in row)) or 1

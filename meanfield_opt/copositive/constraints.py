@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..validate import integer
+from ..validate import integer, one_of, shown
 
 CONES = ("copositive", "completely_positive")
 SIDES = ("inner", "outer")
 KINDS = ("psd", "polyhedral")
+MOST_LEVEL = 100
 
 
 def constraint(X: Any, level: int = 1, *, cone: str = "copositive", side: str = "", kind: str = "psd") -> list[Any]:
@@ -28,13 +29,16 @@ def constraint(X: Any, level: int = 1, *, cone: str = "copositive", side: str = 
     """
     import cvxpy
 
-    if cone not in CONES:
-        raise InputError(f"cone must be one of {', '.join(CONES)}, not {cone!r}.")
-    side = side or ("inner" if cone == "copositive" else "outer")
-    if side not in SIDES or kind not in KINDS:
-        raise InputError(f"side must be one of {', '.join(SIDES)} and kind one of {', '.join(KINDS)}.")
-    level = integer(level, "level", least=0)
-    x = cvxpy.Expression.cast_to_const(X) if hasattr(cvxpy.Expression, "cast_to_const") else X
+    one_of(cone, "cone", CONES)
+    if isinstance(side, str) and not side:
+        side = "inner" if cone == "copositive" else "outer"
+    one_of(side, "side", SIDES)
+    one_of(kind, "kind", KINDS)
+    level = integer(level, "level", least=0, most=MOST_LEVEL)
+    try:
+        x = cvxpy.Expression.cast_to_const(X)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"X must be a cvxpy expression, not {shown(X)}.") from error
     if x.ndim != 2 or x.shape[0] != x.shape[1]:
         raise InputError(f"X must be a square matrix expression; its shape is {x.shape}.")
     n = int(x.shape[0])

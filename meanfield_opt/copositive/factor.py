@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..checker.psd import psd_rank, scaled_floats
 from ..threads import blas_threads
+from ..validate import integer, positive
 from .answer import Copositive, NotCopositive, ProofTree
 from .catalogue import horn
 from .check import check
@@ -32,6 +33,9 @@ def cp_factorization(K: Any, *, tolerance: float = 1e-8, seed: int = 0, starts: 
     Failure says whether K is proved not completely positive (a copositive separator: a negative entry, a negative
     direction, a scaled Horn matrix on five indices, or for orders 5-10 a matrix of Parrilo's cone) or merely not factorised.
     """
+    positive(tolerance, "tolerance")
+    integer(seed, "seed", least=0)
+    integer(starts, "starts", least=1)
     a = exact_matrix(K)
     refuted = _refute(a)
     if refuted is not None:
@@ -39,8 +43,8 @@ def cp_factorization(K: Any, *, tolerance: float = 1e-8, seed: int = 0, starts: 
     dominant = _diagonally_dominant([[Fraction(v, a.denominator) for v in row] for row in a.entries])
     if dominant is not None:
         return Factorization(a, *dominant, Fraction(0))
-    size = float(max(max(row) for row in a.rational))
-    k = np.array([[float(v) for v in row] for row in a.rational]) / size
+    size = max(max(row) for row in a.rational)
+    k = np.array([[float(v / size) for v in row] for row in a.rational])
     n = a.order
     d = np.sqrt(np.maximum(k.diagonal(), 1e-300))
     least = float(np.linalg.eigvalsh(k / np.outer(d, d))[0])
@@ -67,11 +71,12 @@ def cp_factorization(K: Any, *, tolerance: float = 1e-8, seed: int = 0, starts: 
                 return refuted
     if fallback is not None and best <= tolerance:
         vectors = [tuple(Fraction(float(v)) for v in col) for col in fallback.T]
-        weights = [Fraction(size)] * len(vectors)
-        return Factorization(a, tuple(vectors), tuple(weights), residual_of(a, vectors, weights))
-    return NoFactorization(
-        a, f"no factorisation below the tolerance {tolerance:g} was found, and no separator", best * size
-    )
+        weights = [size] * len(vectors)
+        residual = residual_of(a, vectors, weights)
+        if residual <= Fraction(tolerance) * size:
+            return Factorization(a, tuple(vectors), tuple(weights), residual)
+    reason = f"no factorisation below the tolerance {tolerance:g} was found, and no separator"
+    return NoFactorization(a, reason, best * float(min(size, Fraction(1e300))))
 
 
 def _refute(a: ExactMatrix) -> NotCompletelyPositive | None:
@@ -159,7 +164,8 @@ def _horn_cut(a: ExactMatrix) -> NotCompletelyPositive | None:
                 for p, q in itertools.product(range(5), repeat=2):
                     c[cycle[p]][cycle[q]] = h[p][q] * answer.witness[p] * answer.witness[q]
                 proof = check(c)
-                return _separated(a, c, "a scaled Horn matrix separates it", proof.proof.artefact)  # type: ignore[union-attr]
+                if isinstance(proof, Copositive):
+                    return _separated(a, c, "a scaled Horn matrix separates it", proof.proof.artefact)
     return None
 
 
@@ -199,11 +205,11 @@ def _core(k: Array) -> Array:
     return np.asarray(np.outer(d, d) * (np.ones((n, n)) / n + np.eye(n)))
 
 
-def _absorb(a: ExactMatrix, b: Array, size: float) -> Factorization | None:
+def _absorb(a: ExactMatrix, b: Array, size: Fraction) -> Factorization | None:
     """K = B B^T + (the rest), where the rest, computed exactly, is diagonally dominant after scaling by diag(K)^1/2."""
     n = a.order
     vectors = [tuple(Fraction(float(v)) for v in col) for col in b.T]
-    weights = [Fraction(size)] * len(vectors)
+    weights = [size] * len(vectors)
     rest = [list(row) for row in a.rational]
     for v, w in zip(vectors, weights):
         support = [i for i in range(n) if v[i]]
@@ -211,7 +217,7 @@ def _absorb(a: ExactMatrix, b: Array, size: float) -> Factorization | None:
             rest[i][j] -= w * v[i] * v[j]
     s = [
         Fraction(float(max(v, Fraction(1, 10**12))) ** 0.5).limit_denominator(10**6) or Fraction(1)
-        for v in (a.rational[i][i] / Fraction(size) for i in range(n))
+        for v in (a.rational[i][i] / size for i in range(n))
     ]
     terms = _diagonally_dominant([[rest[i][j] / (s[i] * s[j]) for j in range(n)] for i in range(n)])
     if terms is None:

@@ -10,6 +10,7 @@ from typing import Any, final
 
 from ..checker.stable_set import SearchLimit, check_clique, larger_clique
 from ..errors import CertificateError, InputError
+from ..validate import seconds as positive_seconds
 from .answer import Copositive, ProofTree
 from .check import check
 from .theta import form_at, theta_bound
@@ -82,8 +83,7 @@ def _number(graph: Any, quantity: str, time_limit: float) -> GraphNumber:
         raise InputError(f"a networkx graph is needed, not {type(graph).__name__}.")
     if graph.is_directed():
         raise InputError("the graph is directed; pass graph.to_undirected().")
-    if not (isinstance(time_limit, (int, float)) and time_limit > 0):
-        raise InputError(f"time_limit must be a positive number of seconds, not {time_limit!r}.")
+    positive_seconds(time_limit, "time_limit")
     started = time.monotonic()
     names = list(graph.nodes)
     if not names:

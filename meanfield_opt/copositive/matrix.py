@@ -15,6 +15,7 @@ from typing import Any, final
 import numpy as np
 
 from ..errors import InputError
+from ..validate import file_path
 
 Rational = Fraction | int
 
@@ -129,7 +130,7 @@ def exact_matrix(matrix: Any) -> ExactMatrix:
 
 def load_matrix(path: str | Path) -> list[list[Fraction]]:
     """Read a matrix from .npy, .csv (decimals and fractions, taken exactly), .json (rows; numbers or text) exactly."""
-    path = Path(path)
+    path = file_path(path)
     suffix = path.suffix.lower()
     try:
         if suffix == ".npy":

@@ -107,8 +107,9 @@ def _by_level(matrix: Rows, plan: Plan, level: int, search: TreeSearch) -> Decis
     if proof is None and level > 0 and len(matrix) >= STABLE_FROM and not search.zeros:
         proof = prove_parrilo_invariant(matrix)
     for r in range(1, level + 1):
-        if proof is None and time.monotonic() < plan.deadline:
-            proof = prove_parrilo(matrix, r, search.zeros)
+        if proof is not None or time.monotonic() > plan.deadline:
+            break
+        proof = prove_parrilo(matrix, r, search.zeros)
     if proof is None:
         witness = find_witness(matrix, plan.deadline, seed=plan.seed)
         if witness is not None:

@@ -14,6 +14,7 @@ from ..checker.copositive import replay
 from ..checker.psd import quadratic_value
 from ..errors import CertificateError, InputError
 from ..threads import blas_threads
+from ..validate import flag, integer, real, seconds
 from .answer import Copositive, ProofTree
 from .check import check
 from .matrix import ExactMatrix, exact_matrix
@@ -83,10 +84,11 @@ def minimize_on_simplex(
     tolerance: gap aimed at, relative to the largest entry of Q in magnitude. exact: try to close the gap to zero (with
     at most as much time again as the tolerance took). time_limit: seconds; the bounds are valid whenever it stops.
     """
-    if not 0 < tolerance < 1:
+    if not 0 < real(tolerance, "tolerance") < 1:
         raise InputError(f"tolerance must lie in (0, 1), not {tolerance!r}.")
-    if not (isinstance(time_limit, (int, float)) and time_limit > 0):
-        raise InputError(f"time_limit must be a positive number of seconds, not {time_limit!r}.")
+    seconds(time_limit, "time_limit")
+    integer(seed, "seed", least=0)
+    flag(exact, "exact")
     started = time.monotonic()
     deadline = started + time_limit
     a = exact_matrix(Q)

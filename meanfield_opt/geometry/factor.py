@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..rounding import gram_norm_upper, matmul_bounds, square_interval, sum_upper
-from ..validate import real_array
+from ..validate import flag, real_array
 from .base import Enclosure, Geometry, feed
 
 Array = NDArray[np.float64]
@@ -75,4 +75,4 @@ def features_with_bias(inputs: ArrayLike, *, bias: bool = True) -> Array:
     """A = [X, 1] (P, d_X + 1) of samples in rows, or X itself without a bias."""
     x = real_array(inputs, "X", ndim=(1, 2))
     x = x[:, None] if x.ndim == 1 else x
-    return np.hstack([x, np.ones((x.shape[0], 1))]) if bias else x
+    return np.hstack([x, np.ones((x.shape[0], 1))]) if flag(bias, "bias") else x

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import InputError
 from ..loss import Array, ConicTerms, Proximal, ResidualForm, SummedLoss
 from ..rounding import down, up
-from ..validate import nonnegative
+from ..validate import flag, nonnegative
 from .logistic import check_signs
 
 
@@ -35,13 +35,12 @@ class Residual(SummedLoss, Proximal, ConicTerms):
     entrywise = True
 
     def __post_init__(self) -> None:
+        for field in ("quadratic", "margin"):
+            object.__setattr__(self, field, flag(getattr(self, field), field))
         for field in ("above", "below"):
             value = getattr(self, field)
-            unlimited = self.quadratic and value in (None, math.inf)
+            unlimited = self.quadratic is True and (value is None or (isinstance(value, float) and value == math.inf))
             object.__setattr__(self, field, None if unlimited else nonnegative(value, field))
-        for field in ("quadratic", "margin"):
-            if not isinstance(getattr(self, field), bool):
-                raise InputError(f"{field} must be True or False, not {getattr(self, field)!r}.")
         if self.above == 0.0 and self.below == 0.0:
             raise InputError("a residual loss needs a positive slope above or below; otherwise it is zero everywhere.")
 

@@ -43,7 +43,7 @@ def loss_from(
     if above is not None or below is not None:
         if value is not None or gradient is not None or conjugate is not None:
             raise InputError("give either slopes (above, below) or numpy functions, not both.")
-        return Residual(above or 0.0, below or 0.0, quadratic, margin)
+        return Residual(0.0 if above is None else above, 0.0 if below is None else below, quadratic, margin)
     if value is None or gradient is None or conjugate is None:
         raise InputError("loss_from needs value, gradient and conjugate, or the slopes above and below of a residual.")
     made = NumpyLoss(str(name), _digest(value, gradient, conjugate), float(curvature), value, gradient, conjugate)

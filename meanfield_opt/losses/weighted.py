@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import InputError, RefusalError
 from ..loss import Array, ConicTerms, Loss, Proximal, ResidualForm, SummedLoss
 from ..rounding import down, up
-from ..validate import positive
+from ..validate import positive, shown
 from .squared import Squared, SquaredTerms
 
 
@@ -21,6 +21,8 @@ def find_base(spec: Any) -> Loss:
     from ..plugins import loss
 
     if isinstance(spec, Mapping):
+        if not isinstance(spec.get("name"), str) or not isinstance(spec.get("parameters", {}), Mapping):
+            raise InputError(f"a base loss given as a mapping needs a name and parameters, not {shown(spec)}.")
         return loss(spec["name"], **spec.get("parameters", {}))
     return loss(spec)
 
@@ -29,8 +31,8 @@ def _weights(values: Any, name: str) -> tuple[float, ...] | None:
     if values is None:
         return None
     if isinstance(values, (str, bytes)) or not np.iterable(values):
-        raise InputError(f"{name} must be a sequence of positive numbers, not {values!r}.")
-    weights = tuple(positive(float(v), name) for v in values)
+        raise InputError(f"{name} must be a sequence of positive numbers, not {shown(values)}.")
+    weights = tuple(positive(v, name) for v in values)
     if not weights or max(weights) / min(weights) > 1e12 or not 1e-100 < min(weights) <= max(weights) < 1e100:
         raise InputError(f"{name} must hold positive numbers within a factor of 1e12 of each other.")
     return weights

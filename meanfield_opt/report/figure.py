@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..backend import Progress
 from ..certificate import Certificate
+from ..files import figure_suffix, replacing
 from ..pattern import Pattern
 from ..problem import TwoLayerProblem
 from ..solution import Solution
@@ -29,8 +30,10 @@ def save_figure(
     history: Sequence[Progress],
 ) -> None:
     """Draw ``figure`` and write it to ``path`` (png, pdf or svg by suffix)."""
+    suffix = figure_suffix(path)
     drawing = figure(solution, certificate, found, history)
-    drawing.savefig(path, dpi=160)
+    with replacing(path, "the figure") as part:
+        drawing.savefig(part, dpi=160, format=suffix)
 
 
 def figure(solution: Solution, certificate: Certificate, found: Sequence[Pattern], history: Sequence[Progress]) -> Any:

@@ -8,7 +8,7 @@ from html import escape as quote
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..files import write_text
 from ..validation.comparison import Comparison
 
 STYLE = """
@@ -24,10 +24,7 @@ td:first-child,th:first-child{text-align:left} th{background:#f2f5f7} img{max-wi
 
 def write_report(comparison: Comparison, path: str | Path) -> None:
     """Write the page of ``comparison`` to ``path``. Raises InputError where the file cannot be written."""
-    try:
-        Path(path).write_text(render(comparison), encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"the report cannot be written to {path}: {error.strerror or error}") from error
+    write_text(path, render(comparison), "the report")
 
 
 def render(c: Comparison) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from ..errors import InputError
+from ..files import replacing
 from .networks import import_torch
 
 
@@ -41,13 +42,11 @@ def save(path: Path, identity: str, at: Position, memory: dict[str, Any] | None)
     torch = import_torch()
     body = {"identity": identity, "step": at.step, "x": at.x, "active": at.active, "taken": at.taken, "bad": at.bad}
     kept = None if memory is None else {k: torch.as_tensor(v) for k, v in memory.items()}
-    part = path.with_name(path.name + ".part")
-    try:
-        torch.save({**body, "state": at.state, "memory": kept}, part)
-        part.replace(path)  # a checkpoint is whole or absent
-    except (OSError, RuntimeError) as error:
-        first = str(error).splitlines()[0]
-        raise InputError(f"the checkpoint {path} cannot be written ({first}); name another file.") from error
+    with replacing(path, "the checkpoint") as part:
+        try:
+            torch.save({**body, "state": at.state, "memory": kept}, part)
+        except RuntimeError as error:  # how torch reports a file that it cannot open
+            raise OSError(str(error).splitlines()[0]) from error
 
 
 def resume(path: Path, identity: str, fresh: Position) -> tuple[Position, dict[str, Any] | None]:

@@ -18,7 +18,7 @@ from ..errors import InputError
 from ..measure import Measure
 from ..problem import MeanFieldProblem, TwoLayerProblem
 from ..solution import Solution
-from ..validate import integer, positive
+from ..validate import instance, integer, positive
 from .comparison import Comparison
 from .dynamics import Recorder
 from .escape import Escape, escape
@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 #: samples beyond which kernels are not formed here
 MOST_SAMPLES = 4096
+MOST_UNITS = 1_000_000
+MOST_SCALE = 1e50  # beyond it energies overflow before the first step
 #: seconds for the certificate that names a stopped network's improving neuron
 NAMING_SECONDS = 20.0
 
@@ -77,6 +79,9 @@ def compare(
         raise InputError(
             f"compare forms kernels over at most {MOST_SAMPLES} samples; this problem has {problem.n_samples}."
         )
+    instance(device, str, "device", "auto, cpu, cuda or another device of torch")
+    if positive(scale, "scale") > MOST_SCALE:
+        raise InputError(f"scale must be at most {MOST_SCALE:g}, not {scale:g}.")
     positive(threshold, "threshold")
     integer(examine, "examine", least=0)
     units = _width(problem, width)
@@ -138,7 +143,7 @@ def compare(
 
 def _width(problem: TwoLayerProblem, width: int | None) -> int:
     if width is not None:
-        return integer(width, "width", least=1)
+        return integer(width, "width", least=1, most=MOST_UNITS)
     if problem.width is not None:
         return max(1, math.floor(problem.width))
     return int(min(max(4 * problem.n_samples, 8), 512))

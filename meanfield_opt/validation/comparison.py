@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..certificate import Certificate
-from ..errors import InputError
+from ..files import write_text
 from ..problem import TwoLayerProblem
 from ..solution import Solution
 from .dynamics import Dynamics
@@ -157,10 +157,7 @@ class Comparison:
 
     def save(self, path: str | Path) -> None:
         """Write ``summary`` as JSON. Raises InputError where the file cannot be written."""
-        try:
-            Path(path).write_text(json.dumps(jsonable(self.summary()), indent=1) + "\n")
-        except OSError as error:
-            raise InputError(f"the comparison cannot be written to {path}: {error.strerror or error}") from error
+        write_text(path, json.dumps(jsonable(self.summary()), indent=1) + "\n", "the comparison")
 
     def write_report(self, path: str | Path) -> None:
         """Write one self-contained HTML page."""

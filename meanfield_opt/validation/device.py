@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..errors import InputError
+from ..validate import instance
 from .networks import import_torch
 
 #: multiply-adds of one forward pass (all seeds) above which torch's own number of threads is kept
@@ -16,6 +17,7 @@ MANY = 500_000_000
 def pick_device(name: str) -> Any:
     """The torch device: "auto" is CUDA where it is present; a named device that is absent is refused."""
     torch = import_torch()
+    instance(name, str, "device", "auto, cpu, cuda or another device of torch")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

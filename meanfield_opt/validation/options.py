@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 from ..errors import InputError
-from ..validate import integer, nonnegative, positive
+from ..validate import integer, nonnegative, one_of, positive, shown
 
+MOST_STEPS = 1_000_000_000
 METHODS = ("adam", "gd", "sgd", "lbfgs")
 SCHEDULES = ("cosine", "linear", "constant")
 
@@ -60,16 +61,13 @@ class TrainOptions:
     progress: Callable[[TrainingProgress], None] | None = None
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise InputError(f"method must be one of {', '.join(METHODS)}, not {self.method!r}.")
-        if self.schedule not in SCHEDULES:
-            raise InputError(f"schedule must be one of {', '.join(SCHEDULES)}, not {self.schedule!r}.")
-        if self.precision not in ("float32", "float64"):
-            raise InputError(f"precision must be float32 or float64, not {self.precision!r}.")
-        integer(self.steps, "steps", least=1)
+        one_of(self.method, "method", METHODS)
+        one_of(self.schedule, "schedule", SCHEDULES)
+        one_of(self.precision, "precision", ("float32", "float64"))
+        integer(self.steps, "steps", least=1, most=MOST_STEPS)
         positive(self.rate, "rate")
         if not nonnegative(self.momentum, "momentum") < 1:
-            raise InputError(f"momentum must lie in [0, 1), not {self.momentum!r}.")
+            raise InputError(f"momentum must lie in [0, 1), not {shown(self.momentum)}.")
         for name in ("gradient_noise", "label_noise"):
             nonnegative(getattr(self, name), name)
         for name in ("check_every", "checkpoint_every"):

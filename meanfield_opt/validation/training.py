@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..validate import positive
+from ..validate import integer, positive
 from .checkpoint import Position, Remembers, resume, save
 from .device import pick_device, torch_threads
 from .networks import import_torch
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 #: steps of noise drawn at a time
 CHUNK = 32
+
+MOST_SEEDS = 100_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,9 +110,7 @@ def train(
     a checkpoint stores where it stood; the same call then goes on from there.
     """
     opt = TrainOptions() if options is None else options
-    chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(int(s) for s in seeds)
-    if not chosen or min(chosen) < 0:
-        raise InputError("seeds must be a positive number or a list of nonnegative integers.")
+    chosen = _chosen(seeds)
     if opt.batch is not None and opt.batch > objective.n_samples:
         raise InputError(f"a batch of {opt.batch} cannot be drawn from {objective.n_samples} samples.")
     first = (
@@ -124,6 +124,14 @@ def train(
     identity = f"{objective.fingerprint} {opt.identity()} {chosen} {given or repr(scale)}"
     with torch_threads(len(chosen) * objective.size * objective.n_samples, opt.threads):
         return _train(objective, chosen, opt, first, identity, observe)
+
+
+def _chosen(seeds: Any) -> tuple[int, ...]:
+    if not isinstance(seeds, (list, tuple, range, np.ndarray)):
+        return tuple(range(integer(seeds, "seeds (how many, or a list of them)", least=1, most=MOST_SEEDS)))
+    if len(seeds) == 0:
+        raise InputError("seeds is empty; give a positive number or a list of nonnegative integers.")
+    return tuple(integer(seed, "each of the seeds", least=0) for seed in seeds)
 
 
 def _train(

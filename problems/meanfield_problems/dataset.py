@@ -15,6 +15,8 @@ from meanfield_opt.plugins import loss as find_loss
 from meanfield_opt.problem import TwoLayerProblem, check_penalty_product
 from meanfield_opt.validate import nonnegative, positive, real_array
 
+LARGEST_ENTRY = 1e151
+
 
 def dataset(
     X: ArrayLike,
@@ -41,6 +43,9 @@ def dataset(
     y = y[:, None] if y.ndim == 1 else y
     if x.shape[0] != y.shape[0]:
         raise InputError(f"X has {x.shape[0]} samples and Y has {y.shape[0]}; they must agree.")
+    for array, name in ((x, "X"), (y, "Y")):
+        if float(np.abs(array).max()) > LARGEST_ENTRY:
+            raise InputError(f"{name} has entries above {LARGEST_ENTRY:g}, whose squares overflow; scale them down.")
     if x.shape[0] < 2:
         raise InputError("a dataset needs at least 2 samples.")
     if (np.ptp(y, axis=0) == 0).any():
@@ -73,9 +78,9 @@ def input_geometry(x: NDArray[np.float64], bias: bool, lambda1: float, penalty: 
         raise InputError("bias_penalty was given, but bias=False: there is no hidden bias to penalise.")
     if penalty is None:
         return FactorGeometry(features_with_bias(x, bias=bias))
-    if penalty == 0:
+    if nonnegative(penalty, "bias_penalty") == 0:
         return FreeBiasGeometry(x)
-    column = (lambda1 / positive(penalty, "bias_penalty")) ** 0.5
+    column = (lambda1 / penalty) ** 0.5
     if not 1e-100 < column < 1e100:
         raise InputError(f"bias_penalty = {penalty:g} is too far from lambda1 = {lambda1:g}.")
     return FactorGeometry(np.hstack([x, np.full((x.shape[0], 1), column)]))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from meanfield_opt.errors import InputError
 from meanfield_opt.measure import Measure
 from meanfield_opt.problem import KnownAnswer, MeanFieldProblem, Recipe
-from meanfield_opt.validate import integer, real
+from meanfield_opt.validate import integer, one_of, real, shown
 
 Array = NDArray[np.float64]
 CRITERIA = {"A": "tr M^-1", "D": "-log det M"}
@@ -37,8 +37,7 @@ class OptimalDesign(MeanFieldProblem):
 
     def __post_init__(self) -> None:
         integer(self.degree, "degree", least=1, most=20)
-        if self.criterion not in CRITERIA:
-            raise InputError(f"the criterion must be one of {', '.join(CRITERIA)}, not {self.criterion!r}.")
+        one_of(self.criterion, "the criterion", tuple(CRITERIA))
         a, b = (real(v, "interval") for v in self.interval)
         if not a < b:
             raise InputError(f"the interval [{a}, {b}] is empty.")
@@ -146,7 +145,7 @@ def optimal_design(degree: int = 2, *, criterion: str = "D", interval: Any = (-1
     try:
         a, b = interval
     except (TypeError, ValueError) as error:
-        raise InputError(f"the interval must be two numbers, not {interval!r}.") from error
+        raise InputError(f"the interval must be two numbers, not {shown(interval)}.") from error
     return OptimalDesign(
         integer(degree, "degree", least=1, most=20), criterion, (real(a, "interval"), real(b, "interval"))
     )

@@ -14,7 +14,7 @@ from meanfield_opt.loss import Loss
 from meanfield_opt.plugins import activation as find_activation
 from meanfield_opt.plugins import loss as find_loss
 from meanfield_opt.problem import Recipe, TwoLayerProblem, check_penalty_product
-from meanfield_opt.validate import integer, positive
+from meanfield_opt.validate import flag, integer, positive, shown
 
 Array = NDArray[np.float64]
 
@@ -61,7 +61,10 @@ def digits(
     """
     from sklearn.datasets import load_digits
 
+    if not isinstance(labels, (str, Sequence)) or not all(isinstance(name, str) for name in labels):
+        raise InputError(f"labels must be names (parity, magnitude, onehot, is0 .. is9), not {shown(labels)}.")
     wanted = (labels,) if isinstance(labels, str) else tuple(labels)
+    flag(whiten, "whiten")
     if not wanted:
         raise InputError("labels is empty; name at least one (parity, magnitude, onehot, is0 .. is9).")
     pixels, digit = load_digits(return_X_y=True)

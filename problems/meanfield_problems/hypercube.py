@@ -20,11 +20,14 @@ from meanfield_opt.plugins import activation as find_activation
 from meanfield_opt.plugins import loss as find_loss
 from meanfield_opt.problem import KnownAnswer, Recipe, TwoLayerProblem, check_penalty_product
 from meanfield_opt.symmetry import SignedPermutation, Symmetry, hypercube_generators
-from meanfield_opt.validate import integer, nonnegative, positive, real
+from meanfield_opt.validate import integer, nonnegative, one_of, positive, shown
 
 Array = NDArray[np.float64]
 
 MOST_LATENTS = 20
+MOST_SAMPLES = 2**22
+MOST_ALIGNMENT = 1e100
+GEOMETRIES = ("whitened", "aligned", "anisotropic")
 
 
 def labels(latents: int, samples_per_class: int = 1) -> Array:
@@ -144,8 +147,8 @@ def hypercube(
     (I + sum_i a_i v_i v_i^T + 1 1^T, ``alignment`` a sequence of one a_i >= 0 a label).
     """
     d = integer(latents, "latents", least=1, most=MOST_LATENTS)
-    n = integer(samples_per_class, "samples_per_class", least=1)
-    if n * 2**d > 2**22:
+    n = integer(samples_per_class, "samples_per_class", least=1, most=MOST_SAMPLES)
+    if n * 2**d > MOST_SAMPLES:
         raise InputError(f"{n} x 2^{d} samples are too many; at most 2^22 are supported.")
     a = _alignments(geometry, alignment, d)
     l1, l2 = positive(lambda1, "lambda1"), positive(lambda2, "lambda2")
@@ -186,18 +189,23 @@ def hypercube(
 
 
 def _alignments(geometry: str, alignment: float | Sequence[float], d: int) -> tuple[float, ...]:
+    one_of(geometry, "geometry", GEOMETRIES)
+    found = _given_alignments(geometry, alignment, d)
+    if max(found) > MOST_ALIGNMENT:
+        raise InputError(f"alignment must be at most {MOST_ALIGNMENT:g}, not {max(found):g}.")
+    return found
+
+
+def _given_alignments(geometry: str, alignment: float | Sequence[float], d: int) -> tuple[float, ...]:
     if geometry == "anisotropic":
-        if isinstance(alignment, (int, float)) or len(alignment) != d:
+        if not isinstance(alignment, (Sequence, np.ndarray)) or len(alignment) != d:
             raise InputError(
-                f"anisotropic inputs need alignment = one number a label ({d} numbers), not {alignment!r}."
+                f"anisotropic inputs need alignment = one number a label ({d} numbers), not {shown(alignment)}."
             )
         return tuple(nonnegative(x, "alignment") for x in alignment)
-    if not isinstance(alignment, (int, float)):
-        raise InputError(f"{geometry} inputs need one alignment number, not {alignment!r}.")
-    a = nonnegative(real(alignment, "alignment"), "alignment")
-    if geometry == "whitened":
-        if a != 0.0:
-            raise InputError("whitened inputs have alignment 0; use geometry='aligned' for a > 0.")
-    elif geometry != "aligned":
-        raise InputError(f"geometry must be 'whitened', 'aligned' or 'anisotropic', not {geometry!r}.")
+    if isinstance(alignment, (Sequence, np.ndarray)):
+        raise InputError(f"{geometry} inputs need one alignment number, not {shown(alignment)}.")
+    a = nonnegative(alignment, "alignment")
+    if geometry == "whitened" and a != 0.0:
+        raise InputError("whitened inputs have alignment 0; use geometry='aligned' for a > 0.")
     return (a,) * d

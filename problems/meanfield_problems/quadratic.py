@@ -19,9 +19,11 @@ from meanfield_opt.copositive.matrix import ExactMatrix, exact_matrix
 from meanfield_opt.errors import InputError
 from meanfield_opt.measure import Measure
 from meanfield_opt.problem import KnownAnswer, MeanFieldProblem, Recipe
-from meanfield_opt.validate import integer
+from meanfield_opt.validate import integer, shown
 
 Array = NDArray[np.float64]
+
+MOST_ORDER = 500  # of a planted program: its construction is exact and cubic in the order
 
 
 @final
@@ -122,10 +124,10 @@ def planted_quadratic_program(
     matrices and a Gram matrix, N >= 0 with x^T N x = 0: C x = 0, and (C y)_i = y_i >= 0 off the support for y >= 0
     (the construction of Bomze, Peng, Qiu and Yildirim). For horns > 0 the doubly nonnegative bound is not tight.
     """
-    n = integer(order, "order", least=2)
+    n = integer(order, "order", least=2, most=MOST_ORDER)
     r = integer(support, "support", least=1, most=n - 1)
     k = integer(horns, "horns", least=0, most=(n - r) // 5)
-    rng = np.random.default_rng(integer(seed, "seed", least=0))
+    rng = np.random.default_rng(integer(seed, "seed", least=0, most=2**64))
     weights = [Fraction(int(v)) for v in rng.integers(1, 10, r)]
     x = [w / sum(weights) for w in weights] + [Fraction(0)] * (n - r)
     inner = [[Fraction(0)] * n for _ in range(n)]
@@ -169,8 +171,8 @@ GRAPHS: dict[str, tuple[Callable[[], catalogue.Matrix], int]] = {
 
 def stability_program(graph: str = "petersen") -> StandardQuadraticProgram:
     """min x^T (I + A) x over the simplex = 1 / alpha(G) (Motzkin and Straus 1965) for a named graph."""
-    if graph not in GRAPHS:
-        raise InputError(f"there is no graph named {graph!r} here; known: {', '.join(GRAPHS)}.")
+    if not isinstance(graph, str) or graph not in GRAPHS:
+        raise InputError(f"there is no graph named {shown(graph)} here; known: {', '.join(GRAPHS)}.")
     build, alpha = GRAPHS[graph]
     adjacency = build()
     n = len(adjacency)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import time
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ...files import replacing
 from ..engine import Limits
 
 Array = NDArray[np.float64]
@@ -266,8 +266,7 @@ def _save(view: View, state: _State, checkpoint: str | None) -> None:
     path = _file(view, checkpoint)
     if path is None:
         return
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as stream:
+    with replacing(path, "the checkpoint of the proof") as part, part.open("wb") as stream:
         np.savez(
             stream,
             ops=state.ops,
@@ -278,7 +277,6 @@ def _save(view: View, state: _State, checkpoint: str | None) -> None:
             stage=state.stage,
             digest=view.digest,
         )
-    os.replace(part, path)
 
 
 def _resume(view: View, checkpoint: str | None) -> _State | None:
