@@ -36,9 +36,11 @@ def constraint(X: Any, level: int = 1, *, cone: str = "copositive", side: str = 
     one_of(kind, "kind", KINDS)
     level = integer(level, "level", least=0, most=MOST_LEVEL)
     try:
-        x = cvxpy.Expression.cast_to_const(X)
+        x = X if isinstance(X, cvxpy.Expression) else cvxpy.Constant(np.asarray(X))
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"X must be a cvxpy expression, not {shown(X)}.") from error
+    if x.is_complex():
+        raise InputError("X is complex; copositivity is about real symmetric matrices.")
     if x.ndim != 2 or x.shape[0] != x.shape[1]:
         raise InputError(f"X must be a square matrix expression; its shape is {x.shape}.")
     n = int(x.shape[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import numbers
+import zipfile
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -134,11 +135,12 @@ def load_matrix(path: str | Path) -> list[list[Fraction]]:
     suffix = path.suffix.lower()
     try:
         if suffix == ".npy":
-            return [[exact(v) for v in row] for row in rows_of(np.load(path, allow_pickle=False))]
+            with path.open("rb") as stream:
+                return [[exact(v) for v in row] for row in rows_of(np.load(stream, allow_pickle=False))]
         text = path.read_text()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}.") from error
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} does not hold a matrix: {error}") from error
     if suffix == ".json":
         try:

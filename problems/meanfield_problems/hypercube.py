@@ -147,9 +147,9 @@ def hypercube(
     (I + sum_i a_i v_i v_i^T + 1 1^T, ``alignment`` a sequence of one a_i >= 0 a label).
     """
     d = integer(latents, "latents", least=1, most=MOST_LATENTS)
-    n = integer(samples_per_class, "samples_per_class", least=1, most=MOST_SAMPLES)
+    n = integer(samples_per_class, "samples_per_class", least=1)
     if n * 2**d > MOST_SAMPLES:
-        raise InputError(f"{n} x 2^{d} samples are too many; at most 2^22 are supported.")
+        raise InputError(f"{shown(n)} x 2^{d} samples are too many; at most 2^22 are supported.")
     a = _alignments(geometry, alignment, d)
     l1, l2 = positive(lambda1, "lambda1"), positive(lambda2, "lambda2")
     check_penalty_product(l1, l2)
