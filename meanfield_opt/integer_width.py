@@ -80,9 +80,9 @@ def integer_width(
         if problem.width is None:
             raise InputError("the problem has no width; give neurons=M.")
         neurons = math.floor(problem.width)
-        if neurons < 1:
-            raise InputError(f"a network needs at least one neuron; the width {problem.width} leaves none.")
-    count = integer(neurons, "neurons", least=1)
+    count = integer(neurons, "neurons", least=0)
+    if count < 1:
+        raise InputError(f"a network needs at least one neuron; the width {problem.width} leaves none.")
     if problem.width is not None and count > problem.width:
         raise InputError(f"{count} neurons are more than the width {problem.width:g} of the problem.")
     with blas_threads(entries_of(problem)):
