@@ -24,12 +24,14 @@ from unittest import mock
 
 import numpy as np
 import scipy
-from symmetry_tasks import LOW_RANK, RELAXED, full_relaxation
+from symmetry_tasks import ARRANGED, LOW_RANK, RELAXED, full_relaxation
 
 import meanfield_opt as mfo
+from meanfield_backends.clarabel_ import SOLVER
 from meanfield_opt.certificate import ENGINES, Limits, Outcome, Question
 from meanfield_opt.certificate.bnb import input_view
 from meanfield_opt.checker.verify import REPLAYS
+from meanfield_opt.formulation import ArrangementSDP, ConicLimits
 from meanfield_opt.symmetry.detect import detect
 from meanfield_opt.symmetry.inputs import input_group
 from meanfield_opt.symmetry.relaxation import reduced_relaxation
@@ -169,6 +171,20 @@ def chamber(name: str, target: float) -> dict[str, Any]:
     }
 
 
+def arrangement(name: str) -> dict[str, Any]:
+    """The arrangement program with all cells and with one an orbit."""
+    problem = ARRANGED[name]()
+    rows: dict[str, Any] = {"task": name, "samples": problem.n_samples, "rank": problem.geometry.n_parameters}
+    times, values, cells = {}, {}, {}
+    for label, symmetry in (("one an orbit", True), ("all", False)):
+        form = ArrangementSDP.enumerated(problem, symmetry=symmetry)
+        program = form.lower(problem)
+        answer, times[label] = timed(lambda p=program: SOLVER.solve(p, ConicLimits(1e-9), SOLVER.options_type()))
+        values[label], cells[label] = program.objective(answer.x), form.cells.shape[0]
+    difference = abs(values["all"] - values["one an orbit"])
+    return rows | {"cells": cells, "values": values, "difference": difference} | split(**times)
+
+
 def main() -> None:
     """Run everything and write one JSON file."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -210,6 +226,7 @@ def main() -> None:
             "group": found.describe() if found else None,
             **split(detect=seconds),
         },
+        "arrangement": [arrangement(name) for name in ARRANGED],
         "chamber": [chamber(name, 1e-6) for name in LOW_RANK],
     }
     options.output.parent.mkdir(parents=True, exist_ok=True)

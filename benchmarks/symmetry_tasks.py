@@ -128,3 +128,10 @@ LOW_RANK: dict[str, Callable[[], mfo.TwoLayerProblem]] = {
     "torus 8 x 8, rank 4": lambda: torus(8, 0.05, bias=False),
     "torus 6 x 6, rank 5": lambda: torus(6, 0.05, bias=True),
 }
+
+#: tasks for the arrangement program
+ARRANGED: dict[str, Callable[[], mfo.TwoLayerProblem]] = {
+    "circle of 7, rank 3": lambda: circle(7, 2, bias=True, penalty=0.05),
+    "circle of 10, rank 3": lambda: circle(10, 3, bias=True, penalty=0.05),
+    "circle of 13, rank 3": lambda: circle(13, 3, bias=True, penalty=0.05),
+}

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..activation import Activation
+from ..label_patterns import LabelPatterns
 from ..measure import Measure
 from ..problem import TwoLayerProblem
 from ..rounding import down, up
@@ -67,25 +68,33 @@ def exact_values(activation: Activation, points: list[Fraction]) -> list[Fractio
 
 
 def invariant_energy_upper(problem: TwoLayerProblem, measure: Measure) -> float | None:
-    """Rigorous upper bound on the energy of a measure on label patterns, with its own readout.
+    """Rigorous upper bound on the energy of a measure on label patterns, with its own readout; see ``tables_energy_upper``."""
+    if measure.compact is None or measure.readout is None:
+        return None
+    return tables_energy_upper(problem, measure.compact, measure.masses, measure.readout)
+
+
+def tables_energy_upper(
+    problem: TwoLayerProblem, compact: LabelPatterns, masses: Array, readout: Array
+) -> float | None:
+    """Rigorous upper bound on the energy of patterns over few labels, masses (J,) > 0, readout (d_Y, J).
 
     None where this reduction does not apply: other data, an activation without exact values, outputs that are not
     multiples of the labels under a loss other than the squared one.
     """
-    compact, readout = measure.compact, measure.readout
-    if compact is None or readout is None or not problem.loss.entrywise:
+    if not problem.loss.entrywise:
         return None
     cube = hypercube_of(problem)
     if cube is None or any(max(chosen, default=0) >= cube.labels for chosen in compact.labels):
         return None
-    v = readout * measure.masses
+    v = readout * masses
     if not np.isfinite(v).all():
         return None
     outputs: dict[tuple[int, frozenset[int]], Fraction] = {}
     penalty = Fraction(0)
     l1, l2 = Fraction(problem.lambda1), Fraction(problem.lambda2)
     for j, (chosen, table) in enumerate(zip(compact.labels, compact.tables)):
-        mass = Fraction(float(measure.masses[j]))
+        mass = Fraction(float(masses[j]))
         exact = [Fraction(x) for x in table]
         values = exact_values(problem.activation, exact)
         cost = invariant_cost(cube, spectrum(chosen, exact))

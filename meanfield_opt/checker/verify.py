@@ -17,7 +17,7 @@ from ..measure import Measure
 from ..plugins import Registry
 from ..problem import MeanFieldProblem, TwoLayerProblem
 from . import envelope, free_bias, input_view, levels, output_view, pairs, shor, sign_cells
-from .bounds import lower_from_proof, network_energy_upper
+from .bounds import lower_from_proof
 from .codec import decode_float, expect_keys
 from .compact import decode_dual
 from .document import decode_measure, read_document
@@ -25,6 +25,7 @@ from .embed import settle_problem
 from .exchange import replay_exchange
 from .lift import replay_lift
 from .norm import norm_sigma
+from .primal import primal_energy_upper
 from .refute import measure_energy_lower
 from .symmetric import replay_hypercube
 
@@ -138,8 +139,7 @@ def _check(body: dict[str, Any], given: MeanFieldProblem | None) -> VerifiedBoun
     claims, proof, refutation = body["claims"], body["proof"], body["refutation"]
     expect_keys(claims, {"lower", "upper", "verdict"}, "the claims")
     lower, upper = decode_float(claims["lower"], "the lower bound"), decode_float(claims["upper"], "the upper bound")
-    measure = decode_measure(problem, body["primal"], "the primal witness")
-    actual_upper = network_energy_upper(problem, measure)
+    actual_upper = primal_energy_upper(problem, body["primal"], "the primal witness")
     if not actual_upper <= upper:
         raise CertificateError(f"the measure does not prove the upper bound: {actual_upper!r} > {upper!r}.")
     dual = decode_dual(body["dual"], problem.targets)
@@ -160,7 +160,7 @@ def _check(body: dict[str, Any], given: MeanFieldProblem | None) -> VerifiedBoun
     expected = "open" if proof is None else "proved"
     if refutation is not None:
         expected = "refuted"
-        _check_refutation(problem, measure, refutation)
+        _check_refutation(problem, decode_measure(problem, body["primal"], "the primal witness"), refutation)
     if claims["verdict"] != expected:
         raise CertificateError(f"the verdict {claims['verdict']!r} does not follow; it should be {expected!r}.")
     return VerifiedBound(lower, upper, words, problem.fingerprint, expected)
@@ -201,10 +201,9 @@ def _free_bias(problem: TwoLayerProblem, dual: Array, artefact: dict[str, Any]) 
 def _check_refutation(problem: TwoLayerProblem, candidate: Measure, value: Any) -> None:
     """Replay: some other measure is proved to have less energy than the candidate is proved to have at least."""
     expect_keys(value, {"primal", "upper", "candidate_lower"}, "the refutation")
-    better = decode_measure(problem, value["primal"], "the better measure")
     upper = decode_float(value["upper"], "the better measure's energy")
     least = decode_float(value["candidate_lower"], "the candidate's energy")
-    if not network_energy_upper(problem, better) <= upper:
+    if not primal_energy_upper(problem, value["primal"], "the better measure") <= upper:
         raise CertificateError("the better measure does not have the energy claimed for it.")
     if not measure_energy_lower(problem, candidate) >= least:
         raise CertificateError("the candidate's energy is not shown to be as large as claimed.")
