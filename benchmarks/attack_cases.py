@@ -116,6 +116,7 @@ def two_layer() -> list[Entry]:
         Entry("levels under a width", problem(_low_rank(3), "sign", targets=y, width=2.0), "levels"),
         Entry("pairs", cube(activation="tanh", width=4, lambda1=0.05, lambda2=0.05), "pairs"),
         Entry("pairs, free mass", cube(activation="sigmoid", lambda1=0.05, lambda2=0.05), "pairs"),
+        Entry("pairs, grows", cube(activation="gelu", width=4, lambda1=0.05, lambda2=0.05), "pairs"),
         Entry("open", problem(line, "softplus")),
         Entry("refuted", problem(line, l=0.02), "input_view", 1e-4),
         Entry("cells", problem(_dense(np.random.default_rng(1), 3)), "cells"),

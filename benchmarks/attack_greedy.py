@@ -11,7 +11,7 @@ from meanfield_opt.checker.bounds import best_rigorous_scale, lower_from_proof
 from meanfield_opt.checker.codec import encode_float
 from meanfield_opt.checker.compact import decode_dual
 from meanfield_opt.checker.embed import problem_entry
-from meanfield_opt.checker.verify import REPLAYS
+from meanfield_opt.checker.replays import REPLAYS
 from meanfield_opt.errors import CertificateError
 from meanfield_opt.problem import TwoLayerProblem
 

@@ -30,7 +30,7 @@ import meanfield_opt as mfo
 from meanfield_backends.clarabel_ import SOLVER
 from meanfield_opt.certificate import ENGINES, Limits, Outcome, Question
 from meanfield_opt.certificate.bnb import input_view
-from meanfield_opt.checker.verify import REPLAYS
+from meanfield_opt.checker.replays import REPLAYS
 from meanfield_opt.formulation import ArrangementSDP, ConicLimits
 from meanfield_opt.symmetry.detect import detect
 from meanfield_opt.symmetry.inputs import input_group

@@ -23,7 +23,7 @@ from truth_networks import Network, energy_ball, good_network
 import meanfield_opt as mfo
 from meanfield_opt.certificate import Question
 from meanfield_opt.checker.bounds import best_rigorous_scale, lower_from_proof
-from meanfield_opt.checker.verify import PROVES, REPLAYS
+from meanfield_opt.checker.replays import PROVES, REPLAYS
 from meanfield_opt.errors import CertificateError
 from meanfield_opt.geometry import DenseGeometry, DiagonalPlusLowRank, FactorGeometry, Geometry
 from meanfield_opt.problem import TwoLayerProblem

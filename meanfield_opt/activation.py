@@ -38,6 +38,15 @@ class Limit:
     offset: float = 0.0
 
 
+@dataclass(frozen=True)
+class Asymptote:
+    """|phi(t) - psi(t)| <= distance for all t, with psi(t) = left t for t <= 0 and right t for t >= 0: proved."""
+
+    left: float
+    right: float
+    distance: float
+
+
 def field_values(value: Any) -> dict[str, Any]:
     """The fields of a frozen dataclass as a dictionary of JSON values (empty for a class without fields).
 
@@ -68,6 +77,8 @@ class Activation(ABC):
     rigorous: bool = True
     #: where |phi(t)/t| tends to its supremum without reaching it; empty where a free-mass optimum exists
     escapes: tuple[Limit, ...] = ()
+    #: the homogeneous function that phi stays near, for activations that grow; bounds on ever larger neurons rest on it
+    asymptote: Asymptote | None = None
     #: rows (left, right, value) if phi takes finitely many values: phi is ``value`` only inside the closed [left, right]
     levels: tuple[tuple[float, float, float], ...] | None = None
 

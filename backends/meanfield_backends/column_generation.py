@@ -12,7 +12,7 @@ import numpy as np
 from meanfield_opt.activation import Activation, Limit
 from meanfield_opt.activations.piecewise import Absolute, LeakyReLU, Linear, ReLU
 from meanfield_opt.backend import Availability, Backend, SolveOptions
-from meanfield_opt.errors import InputError, NotAttainedError, RefusalError
+from meanfield_opt.errors import InputError, NotAttainedError
 from meanfield_opt.measure import Measure
 from meanfield_opt.problem import MeanFieldProblem, TwoLayerProblem
 from meanfield_opt.solution import Solution
@@ -24,6 +24,9 @@ from .colgen.loop import run
 from .colgen.search import search
 from .colgen.state import Settings, State
 from .kinds import MOST_KINDS, solve_kinds
+
+#: how much longer the first neurons are than the limit's, where phi has one at infinity
+LONG = 10.0
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,9 @@ class ColumnGeneration(Backend):
         if problem.width is not None and not problem.width_binds:
             part = self.solve(problem.with_free_mass(), options)
             return replace(part, problem=problem, measure=problem.within_width(part.measure))
-        check_attained(problem, options)
+        far = check_attained(problem, options)
+        if options.start is None and far is not None:
+            options = replace(options, start=far)
         if use_symmetry and options.start is None and orbit.refusal(problem) is None:
             solution = orbit.solve_orbits(problem, options, self.name)
             if solution is not None:
@@ -101,15 +106,16 @@ def limit_problem(problem: TwoLayerProblem, limit: Limit) -> TwoLayerProblem | N
     )
 
 
-def check_attained(problem: TwoLayerProblem, options: SolveOptions) -> None:
+def check_attained(problem: TwoLayerProblem, options: SolveOptions) -> Measure | None:
     """NotAttainedError where free mass escapes: where the optimum of the activation's limit also beats every finite pattern.
 
-    That last comparison is sampled.
+    That last comparison is sampled. Otherwise, where there is a limit at infinity: its optimum on long neurons, to start
+    from. From the zero measure the search would run after ever longer ones.
     """
     phi = problem.activation
     if problem.width is not None:
-        check_attained_under_width(problem, options)
-        return
+        return check_attained_under_width(problem, options)
+    start: Measure | None = None
     if phi.degree is not None and phi.degree != 1.0:
         raise NotAttainedError(
             f"with free mass the infimum for {phi.name} (degree {phi.degree:g}) is not attained: scaling neurons makes them "
@@ -130,10 +136,26 @@ def check_attained(problem: TwoLayerProblem, options: SolveOptions) -> None:
                 f"with free mass the infimum for {phi.name} is not attained: mass escapes to {where} neurons, where it tends to "
                 f"{state.energy:.10g} (the optimum for slopes {limit.left:g}, {limit.right:g}). Give width=M."
             )
+        if limit.where == "infinity":
+            start = long_neurons(problem, relaxed, state)
+    return start
 
 
-def check_attained_under_width(problem: TwoLayerProblem, options: SolveOptions) -> None:
-    """NotAttainedError where ever larger neurons of vanishing mass, which no width excludes, do as well as any pattern."""
+def long_neurons(problem: TwoLayerProblem, limit: TwoLayerProblem, state: State) -> Measure | None:
+    """The optimum of the limit (degree 1) on neurons ten times as long or longer, within a quarter of the width."""
+    measure = to_measure(limit, state).support()
+    if measure.n_atoms == 0:
+        return None
+    factor = LONG if problem.width is None else max(LONG, 2.0 * math.sqrt(measure.total_mass / problem.width))
+    far = measure.rescaled(factor)
+    return Measure(far.atoms, far.masses, far.neurons)
+
+
+def check_attained_under_width(problem: TwoLayerProblem, options: SolveOptions) -> Measure | None:
+    """NotAttainedError where ever larger neurons of vanishing mass, which no width excludes, do as well as any pattern.
+
+    Otherwise where to start from, as for ``check_attained``.
+    """
     phi = problem.activation
     for limit in phi.escapes:
         if limit.where != "infinity":
@@ -159,10 +181,8 @@ def check_attained_under_width(problem: TwoLayerProblem, options: SolveOptions) 
                 f"the infimum for {phi.name} is not attained under a width: mass tends to zero on ever larger neurons, where "
                 f"the energy tends to {state.energy:.10g} (the optimum for slopes {limit.left:g}, {limit.right:g})."
             )
-        raise RefusalError(
-            f"column_generation cannot solve for {phi.name} under a width: ever larger neurons of vanishing mass keep gaining "
-            f"on its limit (slopes {limit.left:g}, {limit.right:g}; energy {state.energy:.10g}), so its search has no end."
-        )
+        return long_neurons(problem, relaxed, state)
+    return None
 
 
 def to_measure(problem: TwoLayerProblem, state: State) -> Measure:

@@ -173,7 +173,8 @@ def not_attained(problem: TwoLayerProblem) -> str | None:
         if limit.where == "infinity" and problem.width is not None:
             return (
                 f"ever larger neurons of vanishing mass, which no width excludes, keep gaining for {phi.name} on its limit "
-                f"(slopes {limit.left:g}, {limit.right:g}), so that the search for patterns has no end."
+                f"(slopes {limit.left:g}, {limit.right:g}), so that the search for patterns has no end here; column_generation starts "
+                "from the limit's optimum."
             )
         if problem.width is None:
             where = "infinitely many infinitesimal" if limit.where == "zero" else "ever larger"

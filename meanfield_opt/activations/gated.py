@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from ..activation import Array, Limit
+from ..activation import Array, Asymptote, Limit
 from .smooth import PiecewiseMonotone, Turn, widen
 
 ROOT_HALF = math.sqrt(0.5)
@@ -23,6 +23,7 @@ class Softplus(PiecewiseMonotone):
 
     name = "softplus"
     escapes = (Limit("zero", 0.5, 0.5, math.log(2.0)), Limit("infinity", 0.0, 1.0))
+    asymptote = Asymptote(0.0, 1.0, 0.6931471806)  # log(1 + exp(-|t|)) <= log 2
     span = (0.0, math.inf)
     slope_span = (0.0, 1.0)
 
@@ -55,6 +56,7 @@ class GELU(PiecewiseMonotone):
 
     name = "gelu"
     escapes = (Limit("infinity", 0.0, 1.0),)
+    asymptote = Asymptote(0.0, 1.0, 0.1699712075)  # |t| Phi(-|t|), largest at the turn
     turns = (Turn(-0.7517915246935645, -0.16997120747990366),)
     slope_turns = (
         Turn(-1.4142135623730951, -0.12890414518515480),
@@ -103,6 +105,7 @@ class SiLU(PiecewiseMonotone):
 
     name = "silu"
     escapes = (Limit("infinity", 0.0, 1.0),)
+    asymptote = Asymptote(0.0, 1.0, 0.2784645428)  # |t| / (1 + exp |t|), largest at the turn
     turns = (Turn(-1.2784645427610738, -0.27846454276107379),)
     slope_turns = (
         Turn(-2.3993572805204677, -0.09983932012886691),

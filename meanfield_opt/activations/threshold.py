@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..activation import Activation, Array, Limit, Piece
+from ..activation import Activation, Array, Asymptote, Limit, Piece
 from ..errors import InputError
 from ..rounding import up
 from ..validate import nonnegative, positive, real
@@ -112,6 +112,7 @@ class ShiftedReLU(PiecewiseLinear):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shift", positive(self.shift, "shift"))
+        object.__setattr__(self, "asymptote", Asymptote(0.0, 1.0, self.shift))
 
     def value(self, h: Array) -> Array:
         return np.maximum(h - self.shift, 0.0)

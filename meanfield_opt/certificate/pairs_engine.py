@@ -19,9 +19,11 @@ from scipy import optimize
 from ..activation import Activation
 from ..checker.codec import encode_array
 from ..checker.pairs import PairForm, cell_top, kappa, pair_form, replay
+from ..checker.tail import largest_cost, limit_activation
 from ..errors import CertificateError
 from ..problem import TwoLayerProblem
 from .engine import Limits, Outcome, ProofEngine, Question, SupremumProof
+from .tail_search import find_tail
 
 Array = NDArray[np.float64]
 
@@ -43,7 +45,8 @@ class PairsEngine(ProofEngine):
             if question.problem.activation.degree is not None:
                 return "for homogeneous activations under free mass other engines are exact."
             return None if math.isfinite(form.lipschitz) else f"{question.problem.activation.name} has no slope bound."
-        if not math.isfinite(form.reach) and not form.harmless:
+        grows = limit_activation(question.problem.activation) is not None
+        if not math.isfinite(form.reach) and not form.harmless and not grows:
             return f"the range of {question.problem.activation.name} is unbounded."
         return None
 
@@ -60,8 +63,19 @@ class PairsEngine(ProofEngine):
         none = np.empty(0)
         if problem.width is None or form.harmless:
             words = "symmetry: antipodal pairs of samples, and the steepest slope of the activation"
-            artefact = {"betas": encode_array(none), "tilts": encode_array(none), "tops": encode_array(none)}
+            artefact: dict[str, Any] = {
+                "betas": encode_array(none),
+                "tilts": encode_array(none),
+                "tops": encode_array(none),
+            }
             return Outcome(SupremumProof("pairs", words, replay(problem, dual, math.inf, artefact), artefact))
+        tail = None
+        if not math.isfinite(form.reach):
+            tail = find_tail(problem, dual, 0.3 * limits.seconds)
+            if tail is None:
+                return Outcome(None, None, False, {"reason": "ever larger neurons gain at this dual point"})
+            form = pair_form(problem, dual, tail.cost)
+            assert form is not None
         gain = max(problem.loss.dual_value(dual, problem.targets), 1e-12)
         tolerance = 0.1 * max(limits.target, 1e-8) * 4.0 * problem.lambda2 / problem.width * gain
         nodes = _Nodes(form, problem.activation)
@@ -79,7 +93,13 @@ class PairsEngine(ProofEngine):
         if not math.isfinite(bound):
             return Outcome(None, None, False, stats)
         words = f"symmetry: antipodal pairs of samples share one question in the plane, at {betas.size} offsets"
-        artefact = {"betas": encode_array(betas), "tilts": encode_array(tilts), "tops": encode_array(tops)}
+        artefact = {
+            "betas": encode_array(betas),
+            "tilts": encode_array(tilts),
+            "tops": encode_array(tops),
+        }
+        if tail is not None:
+            artefact["tail"] = tail.artefact()
         return Outcome(SupremumProof("pairs", words, bound, artefact), None, complete, stats)
 
 
@@ -94,18 +114,33 @@ def rescaled_dual(problem: TwoLayerProblem, dual: Array) -> Array:
     if problem.width is None or ENGINE.refusal(Question(problem, dual)) is not None:
         return dual
     width = problem.width
+    plain = pair_form(problem, dual)
+    assert plain is not None
+    bounded = math.isfinite(plain.reach) or plain.harmless
+    tail = None if bounded else find_tail(problem, 0.9 * dual, 5.0)
+    if tail is None and not bounded:
+        return dual
 
     def loss(x: float, refined: bool = False) -> float:
-        form = pair_form(problem, x * dual)
+        cost = None
+        if tail is not None:
+            cost = largest_cost(problem, x * dual, tail.proof.bound * (x / 0.9))
+            if not math.isfinite(cost):
+                return math.inf
+        form = pair_form(problem, x * dual, cost)
         if form is None:
             return math.inf
         nodes = None if form.harmless else _Nodes(form, problem.activation)
         kappa_ = 0.0 if nodes is None else nodes.excess(refined=refined) / (4.0 * problem.lambda2)
         return width * kappa_ - problem.loss.dual_value(x * dual, problem.targets)
 
-    found = optimize.minimize_scalar(loss, bounds=(0.9, 1.1), method="bounded", options={"xatol": 1e-8, "maxiter": 24})
+    # beyond, the limit's own supremum exceeds 1
+    most = 1.1 if tail is None else min(1.1, 0.9 * (1.0 - 1e-5) / tail.proof.bound)
+    found = optimize.minimize_scalar(loss, bounds=(0.9, most), method="bounded", options={"xatol": 1e-8, "maxiter": 24})
     # where the mass is not binding kappa is zero for a slightly smaller Z, whatever the resolution of the proof
-    trials = {x: loss(x, True) for x in (1.0, *(float(found.x) * (1.0 - eps) for eps in (0.0, 5e-6, 1.5e-5, 5e-5)))}
+    trials = {
+        x: loss(x, True) for x in (min(1.0, most), *(float(found.x) * (1.0 - eps) for eps in (0.0, 5e-6, 1.5e-5, 5e-5)))
+    }
     best = min(trials, key=lambda x: trials[x])
     return dual if best == 1.0 else best * dual
 
@@ -120,36 +155,52 @@ class _Nodes:
     def __init__(self, form: PairForm, phi: Activation) -> None:
         self.form, self.phi = form, phi
         self.turn = 0.0 if form.turn is None else float(form.turn)
-        spread = math.sqrt(0.5 * form.strength / form.steep) * form.reach
+        grows = math.isfinite(form.box)
+        spread = 0.5 * form.box if grows else math.sqrt(0.5 * form.strength / form.steep) * form.reach
         self.far = 0.0 if form.turn is None else math.sqrt(float(form.span())) * (1.0 + 1e-9) + 1e-300
         line = np.sinh(np.linspace(-5.0, 5.0, SUMS)) / math.sinh(5.0)
         kinks = [] if phi.pieces is None else [float(piece.right) for piece in phi.pieces if piece.right is not None]
         sums = [x + y for x in kinks for y in kinks] + kinks
         reach = max(2.1 * self.turn * self.far / form.samples, 2.0 * spread)
-        self.v = np.unique(np.concatenate([reach * line, np.array(sums)[np.abs(sums) < reach] if sums else []]))
+        grid = np.unique(np.concatenate([reach * line, np.array(sums)[np.abs(sums) < reach] if sums else []]))
         # the difference y >= 0: a grid, then smaller grids around its best point
         y = 2.0 * spread * np.sinh(np.linspace(0.0, 5.0, 160)) / math.sinh(5.0)
-        y = np.concatenate([y, [abs(a - b) for a in kinks for b in kinks]])
-        trial = np.broadcast_to(y, (self.v.size, y.size))
+        self.kinks, self.spread = kinks, spread
+        self.differences = np.concatenate([y, [abs(a - b) for a in kinks for b in kinks]])
+        self.v, self.y, self.g = grid, *self._sweep(grid)
+        for _ in range(2 if self.turn else 0):  # finer where the bound is largest: there the multipliers matter
+            self.hull = _hull(self.v, self.g)
+            values = 0.5 * form.samples * self.g[self.hull]
+            values += form.steep / self.turn * np.square(0.5 * form.samples * self.v[self.hull])
+            k = int(values.argmax())
+            ends = self.v[self.hull[max(k - 1, 0)]], self.v[self.hull[min(k + 1, len(self.hull) - 1)]]
+            new = np.setdiff1d(np.linspace(*ends, 66), self.v)
+            best, high = self._sweep(new)
+            order = np.argsort(np.concatenate([self.v, new]), kind="stable")
+            self.v = np.concatenate([self.v, new])[order]
+            self.y, self.g = np.concatenate([self.y, best])[order], np.concatenate([self.g, high])[order]
+        self.hull = _hull(self.v, self.g)
+        self.corners = self.v[self.hull]
+        self.slopes = np.diff(self.g[self.hull]) / np.diff(self.corners)
+
+    def _sweep(self, v: Array) -> tuple[Array, Array]:
+        """(y, G): for each sum v the best difference y >= 0, and what it gives."""
+        trial = np.broadcast_to(self.differences, (v.size, self.differences.size))
         # t or u at a kink
-        trial = np.hstack([trial, *(np.abs(self.v - 2.0 * kink)[:, None] for kink in kinks)])
-        values = self._height(self.v[:, None], trial)
+        trial = np.hstack([trial, *(np.abs(v - 2.0 * kink)[:, None] for kink in self.kinks)])
+        values = self._height(v[:, None], trial)
         at = values.argmax(axis=1)
-        best, self.g, width = trial[np.arange(at.size), at], values.max(axis=1), np.full(self.v.size, 0.05 * spread)
+        best, top, width = trial[np.arange(at.size), at], values.max(axis=1), np.full(v.size, 0.05 * self.spread)
         width = np.maximum(0.1 * best, 1e-3 * width)
         step = np.linspace(-1.0, 1.0, 9)
         for _ in range(22):
             trial = np.abs(best[:, None] + width[:, None] * step)
-            values = self._height(self.v[:, None], trial)
+            values = self._height(v[:, None], trial)
             at, width = values.argmax(axis=1), 0.4 * width
             rows = np.arange(at.size)
-            better = values[rows, at] > self.g
-            best = np.where(better, trial[rows, at], best)
-            self.g = np.maximum(self.g, values[rows, at])
-        self.y = best
-        self.hull = _hull(self.v, self.g)
-        self.corners = self.v[self.hull]
-        self.slopes = np.diff(self.g[self.hull]) / np.diff(self.corners)
+            best = np.where(values[rows, at] > top, trial[rows, at], best)
+            top = np.maximum(top, values[rows, at])
+        return best, top
 
     def tilt(self, beta: Array) -> Array:
         """The best multiplier s for each offset: constant along each segment of the hull, where T then is too."""

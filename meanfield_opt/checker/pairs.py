@@ -10,7 +10,8 @@ minimiser has sum (h_p - beta) = beta mu / w. With a multiplier for that equatio
 
 T is convex. Between nodes (beta_i, s_i) with s interpolated linearly, T lies below its chord and the rest is a quadratic
 in one variable. The nodes with their claimed T(s_i) are the proof; each T(s_i) is verified here by subdivision of a
-square outside of which the quadratic has eaten all that phi can give. Where L sup|phi'|^2 mu <= tau the supremum is 0,
+square outside of which the quadratic has eaten all that phi can give; for phi that grows, of the square that patterns of
+the largest cost that matters (``tail``) can reach, |h_p|^2 <= (K_X)_pp c. Where L sup|phi'|^2 mu <= tau the supremum is 0,
 because the mean of phi(h) - phi(beta) 1 is all that 1 can add; the same gives sigma for free mass.
 """
 
@@ -32,6 +33,7 @@ from ..rounding import up
 from .codec import decode_array, expect_keys
 from .hypercube import hypercube_of, scales_of
 from .symmetric import sqrt_upper, tau_exact
+from .tail import replay_tail
 
 Array = NDArray[np.float64]
 
@@ -53,6 +55,9 @@ class PairForm:
     level: Fraction
     reach: float
     lipschitz: float
+    #: for phi that grows: |h_p| <= box and c(h) <= cost for all patterns that matter
+    box: float = math.inf
+    cost: Fraction | None = None
 
     @property
     def harmless(self) -> bool:
@@ -62,12 +67,17 @@ class PairForm:
     def span(self) -> Fraction:
         """The square of a |beta| from which on nothing can have an excess (s = a beta there)."""
         assert self.turn is not None
+        if self.cost is not None:  # beta^2 <= w c
+            return self.constant * self.cost
         rest = self.turn - self.samples  # mu / w
         return self.samples * Fraction(self.strength) * Fraction(self.reach) ** 2 / (4 * rest * Fraction(self.steep))
 
 
-def pair_form(problem: TwoLayerProblem, dual: Array) -> PairForm | None:
-    """The numbers of the bound, from the problem's arrays; None where they are not a hypercube task with this symmetry."""
+def pair_form(problem: TwoLayerProblem, dual: Array, cost: float | None = None) -> PairForm | None:
+    """The numbers of the bound, from the problem's arrays; None where they are not a hypercube task with this symmetry.
+
+    cost: patterns of larger cost are known to have no excess (``tail``).
+    """
     cube, zeta = hypercube_of(problem), scales_of(dual, problem.targets)
     if cube is None or zeta is None:
         return None
@@ -82,7 +92,10 @@ def pair_form(problem: TwoLayerProblem, dual: Array) -> PairForm | None:
     if not (steep > 1e-280 and strength < Fraction(10) ** 280):
         return None
     whole = np.array([-math.inf]), np.array([math.inf])
-    (low,), (high,) = problem.activation.bound_on(*whole)
+    box = math.inf
+    if cost is not None:
+        box = float(up(sqrt_upper(Fraction(cost) * (cube.ridge + cube.constant + sum(cube.weights)))))
+    (low,), (high,) = problem.activation.bound_on(np.array([-box]), np.array([box]))
     (least,), (most,) = problem.activation.slope_bound_on(*whole)
     return PairForm(
         strength=_above(strength),
@@ -93,6 +106,8 @@ def pair_form(problem: TwoLayerProblem, dual: Array) -> PairForm | None:
         level=strength * mu / tau,
         reach=float(up(high - low)) if math.isfinite(low) and math.isfinite(high) else math.inf,
         lipschitz=float(max(abs(least), abs(most))),
+        box=box,
+        cost=None if cost is None else Fraction(cost),
     )
 
 
@@ -116,6 +131,8 @@ def verified(phi: Activation, form: PairForm, tilts: Array, tops: Array) -> bool
         room = 0.5 * strength * form.reach**2 + free - tops
         room = np.maximum(room, 0.0) + 2.0**-46 * (0.5 * strength * form.reach**2 + free + np.abs(tops))
         far = np.sqrt(room / a) * (1.0 + 2.0**-46) + 2.0**-48 * np.abs(centre) + 2.0**-400
+        if math.isfinite(form.box):
+            centre, far = np.zeros_like(tilts), np.full_like(tilts, form.box)
         if not np.isfinite(centre + far).all():
             return False
         kinks = [0.0] if phi.pieces is None else [float(piece.right) for piece in phi.pieces if piece.right is not None]
@@ -213,10 +230,11 @@ def cell_top(
 
 def replay(problem: TwoLayerProblem, dual: Array, claimed: float, artefact: dict[str, Any]) -> float:
     """Recompute kappa (under a width) or sigma (free mass) from the nodes."""
-    form = pair_form(problem, dual)
+    grows = "tail" in artefact
+    expect_keys(artefact, {"betas", "tilts", "tops"} | ({"tail"} if grows else set()), "the antipodal proof")
+    form = pair_form(problem, dual, replay_tail(problem, dual, artefact["tail"]) if grows else None)
     if form is None:
         raise CertificateError("the antipodal bound needs a hypercube task and a dual point diag(zeta) Y.")
-    expect_keys(artefact, {"betas", "tilts", "tops"}, "the antipodal proof")
     betas, tilts, tops = (decode_array(artefact[key], key, ndim=1) for key in ("betas", "tilts", "tops"))
     if problem.width is None:
         if betas.size or tilts.size or tops.size:

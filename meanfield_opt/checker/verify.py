@@ -12,58 +12,19 @@ from numpy.typing import NDArray
 
 from ..activations.check import check_activation
 from ..errors import CertificateError, MeanFieldError
-from ..geometry import FreeBiasGeometry
 from ..measure import Measure
 from ..plugins import Registry
 from ..problem import MeanFieldProblem, TwoLayerProblem
-from . import envelope, free_bias, input_view, levels, output_view, pairs, shor, sign_cells
 from .bounds import lower_from_proof
 from .codec import decode_float, expect_keys
 from .compact import decode_dual
 from .document import decode_measure, read_document
 from .embed import settle_problem
-from .exchange import replay_exchange
-from .lift import replay_lift
-from .norm import norm_sigma
 from .primal import primal_energy_upper
 from .refute import measure_energy_lower
-from .symmetric import replay_hypercube
+from .replays import supremum
 
 Array = NDArray[np.float64]
-
-#: kind of proof -> replay(problem, dual, claimed bound, artefact) -> a rigorous bound on the supremum (or an error)
-Replay = Callable[[TwoLayerProblem, Array, float, dict[str, Any]], float]
-REPLAYS: dict[str, Replay] = {
-    "envelope": envelope.replay,
-    "input_view": input_view.replay,
-    "output_view": output_view.replay,
-    "levels": levels.replay,
-    "norm": lambda problem, dual, claimed, artefact: norm_sigma(problem, dual),
-    "hypercube": replay_hypercube,
-    "shor": shor.replay,
-    "copositive": replay_lift,
-    "exchange": replay_exchange,
-    "pairs": pairs.replay,
-    "cells": sign_cells.replay,
-    "free_bias": lambda problem, dual, claimed, artefact: _free_bias(problem, dual, artefact),
-}
-#: kind of proof -> the suprema that its replay bounds: "ratio" (sigma, free mass), "excess" (kappa, under a width).
-#: A ratio says nothing about the excess: where sigma > 1 and phi is homogeneous, kappa is infinite.
-PROVES: dict[str, frozenset[str]] = {
-    "envelope": frozenset({"excess"}),
-    "input_view": frozenset({"ratio"}),
-    "output_view": frozenset({"ratio"}),
-    "levels": frozenset({"ratio", "excess"}),
-    "norm": frozenset({"ratio"}),
-    "hypercube": frozenset({"ratio"}),
-    "shor": frozenset({"ratio"}),
-    "copositive": frozenset({"ratio"}),
-    "exchange": frozenset({"ratio"}),
-    "pairs": frozenset({"ratio", "excess"}),
-    "cells": frozenset({"ratio"}),
-    "free_bias": frozenset({"ratio"}),
-}
-
 
 #: what a certificate for a two-layer problem contains
 _BODY = {"format", "version", "problem", "primal", "dual", "scale", "proof", "refutation", "claims"}
@@ -167,35 +128,8 @@ def _check(body: dict[str, Any], given: MeanFieldProblem | None) -> VerifiedBoun
 
 
 def _replayed(problem: TwoLayerProblem, dual: Array, scale: float, proof: Any) -> tuple[float, str]:
-    claimed = _supremum(problem, dual, proof)
+    claimed = supremum(problem, dual, proof)
     return lower_from_proof(problem, dual, scale, claimed), proof["words"]
-
-
-def _supremum(problem: TwoLayerProblem, dual: Array, proof: Any) -> float:
-    """The bound that a proof claims, once its replay has given it."""
-    expect_keys(proof, {"kind", "words", "bound", "artefact"}, "the proof")
-    kind = proof["kind"]
-    if not isinstance(kind, str) or kind not in REPLAYS:
-        raise CertificateError(f"proofs of kind {kind!r} are unknown to this checker.")
-    if not isinstance(proof["words"], str) or not isinstance(proof["artefact"], dict):
-        raise CertificateError("the proof needs words and an artefact.")
-    if ("ratio" if problem.width is None else "excess") not in PROVES[kind]:
-        mass = "free mass" if problem.width is None else "a width"
-        raise CertificateError(f"a proof of kind {kind!r} does not bound the supremum under {mass}.")
-    claimed = decode_float(proof["bound"], "the supremum")
-    bound = REPLAYS[kind](problem, dual, claimed, proof["artefact"])
-    if not 0 <= bound <= claimed:
-        raise CertificateError(f"the proof gives the supremum {bound!r}, not the claimed {claimed!r}.")
-    return claimed
-
-
-def _free_bias(problem: TwoLayerProblem, dual: Array, artefact: dict[str, Any]) -> float:
-    """The supremum under an unpenalised bias from a proof for the surrogate."""
-    if not isinstance(problem.geometry, FreeBiasGeometry):
-        raise CertificateError("a proof for a free bias is for a problem whose hidden bias is unpenalised.")
-    centre, column, inner = free_bias.decode(artefact)
-    sigma = _supremum(free_bias.surrogate_of(problem, centre, column), dual, inner)
-    return free_bias.free_bias_sigma(problem, dual, centre, column, sigma)
 
 
 def _check_refutation(problem: TwoLayerProblem, candidate: Measure, value: Any) -> None:

@@ -267,6 +267,24 @@ def test_declared_escapes_are_limits(phi: mfo.Activation) -> None:
         assert phi.escapes
 
 
+@pytest.mark.parametrize("phi", ALL, ids=identity)
+@given(t=points)
+def test_declared_asymptotes_are_near(phi: mfo.Activation, t: float) -> None:
+    if phi.asymptote is None:
+        return
+    flint.ctx.prec = 2300
+    limit = arb(phi.asymptote.left if t < 0 else phi.asymptote.right) * arb(t)
+    assert not (abs(EXACT[phi.name](arb(t), phi.parameters) - limit) > arb(phi.asymptote.distance))
+
+
+@pytest.mark.parametrize("phi", [p for p in ALL if p.asymptote is not None], ids=identity)
+def test_asymptotes_are_sharp(phi: mfo.Activation) -> None:
+    asymptote, t = phi.asymptote, np.linspace(-9.0, 9.0, 20001)
+    assert asymptote is not None
+    away = np.abs(phi(t) - np.where(t < 0, asymptote.left, asymptote.right) * t).max()
+    assert 0.999 * asymptote.distance <= away <= asymptote.distance * (1 + 1e-12)
+
+
 @pytest.mark.torch
 @pytest.mark.parametrize("phi", ALL, ids=identity)
 def test_torch_twin(phi: mfo.Activation) -> None:

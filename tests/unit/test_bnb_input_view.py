@@ -18,7 +18,7 @@ from meanfield_opt.certificate.bnb.kernels import depths
 from meanfield_opt.checker import cone_tree
 from meanfield_opt.checker.cone_algebra import copositive_up_to
 from meanfield_opt.checker.input_view import input_form, input_sigma
-from meanfield_opt.checker.verify import REPLAYS
+from meanfield_opt.checker.replays import REPLAYS
 
 Array = NDArray[np.float64]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 import meanfield_opt as mfo
 from meanfield_opt.certificate import ENGINES, Limits, Outcome, Question
 from meanfield_opt.checker.output_view import output_form, output_sigma
-from meanfield_opt.checker.verify import REPLAYS
+from meanfield_opt.checker.replays import REPLAYS
 
 Array = NDArray[np.float64]
 

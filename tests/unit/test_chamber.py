@@ -16,7 +16,7 @@ from meanfield_opt.certificate import ENGINES, Limits, Outcome, Question
 from meanfield_opt.certificate.bnb import input_view
 from meanfield_opt.checker.chamber import chamber_of, closure
 from meanfield_opt.checker.codec import encode_array
-from meanfield_opt.checker.verify import REPLAYS
+from meanfield_opt.checker.replays import REPLAYS
 from meanfield_opt.symmetry.inputs import input_group
 
 Array = NDArray[np.float64]

@@ -20,8 +20,8 @@ from meanfield_opt.checker.document import digest, encode_float, encode_measure
 from meanfield_opt.checker.embed import problem_entry
 from meanfield_opt.checker.envelope import cell_upper
 from meanfield_opt.checker.exact import is_psd
+from meanfield_opt.checker.replays import PROVES, REPLAYS
 from meanfield_opt.checker.scalar import suprema
-from meanfield_opt.checker.verify import PROVES, REPLAYS
 from meanfield_opt.errors import CertificateError, InputError
 from meanfield_opt.geometry import DenseGeometry, DiagonalPlusLowRank, FactorGeometry
 from meanfield_opt.measure import Measure

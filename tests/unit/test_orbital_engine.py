@@ -9,7 +9,7 @@ import meanfield_opt as mfo
 from meanfield_opt.certificate.copositive_engine import ENGINE as FULL
 from meanfield_opt.certificate.engine import Limits, Question
 from meanfield_opt.certificate.orbital_engine import ENGINE
-from meanfield_opt.checker.verify import REPLAYS
+from meanfield_opt.checker.replays import REPLAYS
 from meanfield_opt.symmetry.relaxation import reduced_relaxation
 
 RELU, SQUARED = mfo.activation("relu"), mfo.loss("squared")

@@ -171,7 +171,7 @@ def test_sigmoid_needs_both_signs_of_the_offset() -> None:
 def test_refusals_say_why() -> None:
     free = mfo.problems.hypercube(2, activation="relu")
     assert "homogeneous" in str(ENGINE.refusal(Question(free, free.targets)))
-    wide = mfo.problems.hypercube(2, activation="gelu", width=4, lambda1=1e-3, lambda2=1e-3)
+    wide = mfo.problems.hypercube(2, activation="squared_relu", width=4, lambda1=1e-3, lambda2=1e-3)
     assert "unbounded" in str(ENGINE.refusal(Question(wide, wide.targets)))
     other = mfo.problems.dataset(np.eye(3), np.array([1.0, -1.0, 1.0]), activation="tanh", width=2)
     assert "hypercube" in str(ENGINE.refusal(Question(other, other.targets)))

@@ -12,7 +12,8 @@ import pytest
 
 from meanfield_opt.checker.copositive import KINDS
 from meanfield_opt.checker.embed import GEOMETRIES
-from meanfield_opt.checker.verify import CHECKERS, REPLAYS
+from meanfield_opt.checker.replays import REPLAYS
+from meanfield_opt.checker.verify import CHECKERS
 from meanfield_opt.geometry import FreeBiasGeometry
 from meanfield_opt.plugins import LOSSES
 
@@ -20,7 +21,7 @@ Script = Callable[[str], ModuleType]
 QUICK = {
     "symmetric", "lift", "input view", "output view, leaky", "exchange", "shor", "norm", "levels", "levels under a width",
     "envelope, split", "weighted", "output bias", "refuted", "cells", "pairs", "quadratic, by data", "design, A",
-    "exchange, exact", "lift, low rank", "lift, reduced", "envelope", "pairs, free mass", "free bias",
+    "exchange, exact", "lift, low rank", "lift, reduced", "envelope", "pairs, free mass", "pairs, grows", "free bias",
 }  # fmt: skip
 FILES = {f"copositivity {kind}" for kind in [*KINDS, "witness"]}
 

@@ -1,0 +1,65 @@
+"""The proof for the homogeneous limit of an activation that grows, which bounds the neurons that matter (``checker.tail``)."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..checker.codec import encode_float
+from ..checker.tail import largest_cost, limit_problem
+from ..problem import TwoLayerProblem
+from .engine import Limits, Question, SupremumProof, applicable
+
+Array = NDArray[np.float64]
+log = logging.getLogger(__name__)
+
+#: how exactly sigma of the limit is asked for: what matters is its distance to 1
+TARGET = 1e-5
+
+
+@dataclass(frozen=True)
+class Tail:
+    """A proof that sigma bounds the limit's supremum at Z, and the cost beyond which patterns have no excess."""
+
+    proof: SupremumProof
+    cost: float
+
+    def artefact(self) -> dict[str, Any]:
+        """The proof as JSON values, to be held by another one."""
+        proof = self.proof
+        return {
+            "kind": proof.kind,
+            "words": proof.words,
+            "bound": encode_float(proof.bound),
+            "artefact": proof.artefact,
+        }
+
+
+def find_tail(problem: TwoLayerProblem, dual: Array, seconds: float) -> Tail | None:
+    """The best of the engines' proofs for the limit, or None where it does not bound the patterns that matter."""
+    limit = limit_problem(problem)
+    if limit is None:
+        return None
+    question = Question(limit, dual)
+    best: SupremumProof | None = None
+    for engine in applicable(question):
+        try:
+            outcome = engine.prove(question, Limits(seconds, TARGET, 1))
+        except (ArithmeticError, np.linalg.LinAlgError) as error:
+            log.warning("proof engine %s broke down on the limit: %s", engine.name, error)
+            continue
+        proof = outcome.proof
+        if proof is not None and outcome.dual is None and (best is None or proof.bound < best.bound):
+            best = proof
+        if outcome.complete and best is not None and engine.tightness(question) <= 1:
+            break
+    if best is None:
+        return None
+    cost = largest_cost(problem, dual, best.bound)
+    log.info("the limit of %s: sigma %.9g, cost %.6g", problem.activation.name, best.bound, cost)
+    return Tail(best, cost) if math.isfinite(cost) else None
