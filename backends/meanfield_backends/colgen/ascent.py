@@ -52,8 +52,7 @@ def sharpen(problem: TwoLayerProblem, rows: Array, dual: Array, theta: Array, ep
             along = np.einsum("nk,nki->ni", unit, jacobian)
             across = np.einsum("nki,nkj->nij", jacobian, jacobian) - along[:, :, None] * along[:, None, :]
             hessian = ((bend * pull) @ pairs).reshape(-1, n, n) + across / norm[:, None, None] - np.eye(n)
-            w, u = np.linalg.eigh(hessian)
-            step = np.einsum("nij,nj->ni", u, np.einsum("nij,ni->nj", u, gradient) / np.maximum(np.abs(w), 0.1))
+            step = _upward(hessian, gradient)
             length = np.linalg.norm(step, axis=1)
             t = np.minimum(1.0, 0.3 * size / np.maximum(length, 1e-300))
             old = norm - 0.5 * np.einsum("ni,ni->n", theta, theta)
@@ -71,3 +70,19 @@ def sharpen(problem: TwoLayerProblem, rows: Array, dual: Array, theta: Array, ep
         near = level >= 1.0 - 3.0 * relative**0.5
         theta, size = theta[near], size[near]
     return np.asarray(theta / np.maximum(np.linalg.norm(theta, axis=1, keepdims=True), 1e-300))
+
+
+def _upward(hessian: Array, gradient: Array) -> Array:
+    """Newton's steps (N, n) where they go up; elsewhere those of |H|, whose eigenvalues are at least 0.1."""
+    try:
+        step = -np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
+    except np.linalg.LinAlgError:
+        step = np.zeros_like(gradient)
+    size = np.linalg.norm(gradient, axis=1)
+    rise = np.einsum("ni,ni->n", step, gradient)
+    bad = ~((rise > 0.0) & (np.linalg.norm(step, axis=1) <= 10.0 * size))
+    if bad.any():
+        w, u = np.linalg.eigh(hessian[bad])
+        scaled = np.einsum("nij,ni->nj", u, gradient[bad]) / np.maximum(np.abs(w), 0.1)
+        step[bad] = np.einsum("nij,nj->ni", u, scaled)
+    return np.asarray(step)

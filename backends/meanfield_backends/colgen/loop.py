@@ -12,7 +12,7 @@ from meanfield_opt.backend import Progress, SolveOptions
 from meanfield_opt.problem import TwoLayerProblem
 from meanfield_opt.solution import Status
 
-from . import improve, pool
+from . import improve, pool, pricing
 from .bound import lower_estimate, relative_gap
 from .carrier import Carrier, choose_carrier
 from .search import Found, levels, search
@@ -41,6 +41,7 @@ def run(problem: TwoLayerProblem, options: SolveOptions, settings: Settings) -> 
         status = Status.INTERRUPTED
         LOGGER.info("interrupted after %.1f s; returning the best so far", watch.seconds())
     pool.finish(problem, carrier, state, options.tolerance)
+    state.lower = min(state.lower, state.energy)  # an estimate above an energy that was reached is refuted
     stats = {
         "seconds": watch.seconds(),
         "rounds": state.rounds,
@@ -67,7 +68,7 @@ def _rounds(
         state.rounds += 1
         wide = settings.starts if stalled == 0 else 4 * settings.starts
         if pooled:
-            found = pool.price(problem, carrier, state, rng, wide, gap, watch.over)
+            found = pricing.price(problem, carrier, state, rng, wide, gap, watch.over)
         else:
             found = search(problem, carrier, state.dual, state.particles.x, rng, starts=wide, watch=watch.over)
         # a search that was cut short says little about the present dual point

@@ -168,10 +168,10 @@ def polish(
 
 
 def _solve(matrix: Array, g: Array, damping: float, mean: float) -> tuple[Array, float]:
-    """-(H + damping mean I)^{-1} g, the damping raised until the matrix is positive definite."""
+    """-(H + damping mean I)^{-1} g, the damping raised until the matrix is positive definite; no step where none helps."""
     diagonal = matrix.reshape(-1)[:: matrix.shape[0] + 1]
     base = diagonal.copy()
-    while True:
+    while damping < 1e12:
         diagonal[:] = base + damping * mean
         try:
             factor = linalg.cho_factor(matrix, lower=True, check_finite=False)
@@ -179,3 +179,4 @@ def _solve(matrix: Array, g: Array, damping: float, mean: float) -> tuple[Array,
             damping = max(10.0 * damping, 1e-10)
             continue
         return -np.asarray(linalg.cho_solve(factor, g, check_finite=False)), damping
+    return np.zeros_like(g), damping

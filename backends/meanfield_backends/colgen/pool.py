@@ -8,8 +8,6 @@ is spent on the best.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,13 +17,13 @@ from meanfield_opt.losses.squared import Squared
 from meanfield_opt.problem import TwoLayerProblem
 
 from . import newton
-from .ascent import sharpen
 from .carrier import Carrier, ThetaCarrier
 from .improve import with_random
 from .masses import interior_point
 from .master import master_energy, solve_master
+from .pricing import MOST_BASINS, different, unit_rows
 from .reduce import caratheodory, merge, prune
-from .search import Found, evening, levels, search
+from .search import Found, evening
 from .slide import Particles, slide
 from .state import State, Stopwatch
 
@@ -33,20 +31,19 @@ Array = NDArray[np.float64]
 
 MOST_DIMENSIONS, MOST_SAMPLES = 16, 20_000
 #: columns kept after a master; those it uses are always kept
-MOST_COLUMNS = 1200
+MOST_COLUMNS = 600
+#: slack, relative to that of no response at all, above which columns are dropped: their basins are remembered
+SLACK = 0.03
 #: columns added a round
 MOST_NEW = 600
 #: atoms that are reduced by moving along a null space, cubic in their number
 MOST_REDUCED = 1000
-#: sharpened a round, beside the atoms in use
-MOST_STARTS = 512
-#: relative gap above which maxima need not be exact
-FAR = 0.1
-#: multiplications spent on first-order ascent in one search
+#: steps of the first slides: longer ones merge atoms that the optimum keeps apart
+SLIDE_STEPS = 60
+#: multiplications spent on the first slide
 WORK = 1e10
 #: ratio of input scales above which the first columns are drawn, not slid
 UNEVEN = 300.0
-EPSILONS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8)
 
 
 def applies(problem: TwoLayerProblem, carrier: Carrier) -> bool:
@@ -63,79 +60,6 @@ def applies(problem: TwoLayerProblem, carrier: Carrier) -> bool:
         and carrier.dimension <= MOST_DIMENSIONS
         and problem.n_samples <= MOST_SAMPLES
     )
-
-
-def unit_rows(x: Array) -> Array:
-    """Rows scaled to length 1."""
-    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-300))
-
-
-def different(x: Array, limit: int, angle: float, lengths: Array) -> Array:
-    """Up to ``limit`` of the weights x (N, n), the first ones, scaled to length 1.
-
-    No two have patterns x lengths within ``angle`` (at least 5e-6) of each other. lengths (n, n): A^T A to the power 1/2, up to a factor.
-    """
-    unit = unit_rows(x @ lengths)
-    near = unit @ unit.T > 1.0 - max(1e-11, 0.5 * angle * angle)
-    left, chosen = np.ones(x.shape[0], dtype=bool), []
-    for i in range(x.shape[0]):
-        if left[i]:
-            chosen.append(i)
-            left &= ~near[i]
-            if len(chosen) == limit:
-                break
-    return unit_rows(x[chosen])
-
-
-def price(
-    problem: TwoLayerProblem,
-    carrier: Carrier,
-    state: State,
-    rng: np.random.Generator,
-    starts: int,
-    gap: float,
-    watch: Callable[[], bool],
-) -> Found:
-    """Exact local maxima of the level at the present dual point, best first.
-
-    starts: of the first-order search in one dimension; more in proportion to the dimensions. gap: of the round before.
-    """
-    n, dual = carrier.dimension, state.dual
-    evener, lengths = evening(carrier.geometry)
-    active = _active(problem, carrier, state)
-    cost = 160.0 * problem.n_samples * (n + problem.n_outputs)
-    wide = int(min(starts * max(1.0, 0.75 * n), max(WORK / cost, starts)))
-    found = search(problem, carrier, dual, active, rng, starts=wide, iterations=40, watch=watch)
-    few = min(starts, MOST_STARTS)
-    apart = different(found.x[: 8 * MOST_STARTS], MOST_STARTS, 1e-2, lengths)
-    rows = carrier.patterns(np.eye(n)).T
-    if gap > FAR:  # the dual point will move far: maxima need not be exact yet
-        groups: list[tuple[Array, tuple[float, ...]]] = [(apart[:few], EPSILONS[1:4])]
-    else:
-        base = active[rng.integers(active.shape[0], size=few)] if active.shape[0] else active
-        noise = unit_rows(rng.standard_normal(base.shape)) * 10.0 ** rng.uniform(-4.0, -0.5, (base.shape[0], 1))
-        near = np.vstack([active, (unit_rows(base @ lengths) + noise) @ evener])
-        groups = [(apart[:few], EPSILONS), (apart, EPSILONS[2:]), (near, EPSILONS[3:])]
-    # of what first-order ascent found, all that is far apart while exact maxima are not wanted, later just the highest
-    sharp = [apart if gap > FAR else found.x[:1]]
-    for x, epsilons in groups:
-        if x.shape[0] and not watch():
-            sharp.append(sharpen(problem, rows, dual, x, epsilons))
-    x = np.vstack(sharp)
-    level = levels(problem, dual, problem.features(carrier.patterns(x)), carrier.cost(x))
-    order = np.argsort(-level, kind="stable")
-    return Found(x[order], level[order], found.images)
-
-
-def _active(problem: TwoLayerProblem, carrier: Carrier, state: State) -> Array:
-    """The columns that carry mass and nearly attain the level 1, heaviest first."""
-    if state.columns is None or state.column_masses is None:
-        return unit_rows(state.particles.x)
-    mass = state.column_masses
-    order = np.argsort(-mass, kind="stable")[:MOST_STARTS]
-    x = state.columns[order[mass[order] > 1e-6 * mass.sum()]]
-    level = levels(problem, state.dual, problem.features(carrier.patterns(x)), carrier.cost(x))
-    return np.asarray(x[level > 0.9])
 
 
 def begin(
@@ -156,7 +80,7 @@ def begin(
             state.columns, state.column_masses = unit_rows(moved.x @ evener), np.zeros(moved.count)
             return
         work = size * problem.n_samples * (carrier.dimension + problem.n_outputs)
-        steps = int(min(200, max(20, WORK / work)))
+        steps = int(min(SLIDE_STEPS, max(20, WORK / work)))
         for eps in (0.1, 0.03, 0.01):
             moved = slide(problem, carrier, moved, eps=eps, iterations=steps, tolerance=1e-6, watch=watch.over)
             moved = merge(problem, carrier, prune(carrier, moved, 1e-6), min(0.02, eps))
@@ -206,7 +130,7 @@ def master(problem: TwoLayerProblem, carrier: Carrier, state: State, new: Array,
     heavy = share > 1e-7
     rank = np.where(heavy, -share, centre.slacks / problem.lambda1)
     keep = np.argsort(rank, kind="stable")[: max(MOST_COLUMNS, int(heavy.sum()))]
-    keep = keep[rank[keep] < 0.1]
+    keep = keep[rank[keep] < SLACK]
     state.columns, state.column_masses = x[keep], centre.masses[keep]
     return True
 
@@ -218,7 +142,7 @@ def round_(
     new = np.zeros((0, carrier.dimension))
     evener, lengths = evening(carrier.geometry)
     if found is not None:
-        new = different(found.x[found.level > 1.0][: 4 * MOST_COLUMNS], MOST_NEW, min(0.05, 0.1 * gap), lengths)
+        new = different(found.x[found.level > 1.0][: 4 * MOST_BASINS], MOST_NEW, min(0.05, gap), lengths)
     accuracy = max(1e-13, min(1e-2 * gap, max(1e-2 * options.tolerance, 1e-3 * gap)))
     spread = float(np.linalg.norm(evener, 2))
     if spread > UNEVEN:  # a slight error of the dual point is a great violation along the largest inputs
@@ -243,7 +167,7 @@ def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: 
     order = np.argsort(weight, kind="stable")
     # the smallest, which together are too little to matter at the tolerance
     little = np.cumsum(weight[order]) <= 5e-3 * tolerance * float(weight.sum())
-    atoms = atoms.take(np.sort(order[~little]))
+    atoms = _merged(problem, carrier, atoms.take(np.sort(order[~little])), most, tolerance)
     if atoms.count > MOST_REDUCED:
         return
     features, cost = problem.features(carrier.patterns(atoms.x)), carrier.cost(atoms.x)
@@ -256,13 +180,39 @@ def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: 
     _sparsest(problem, carrier, state, energy + 0.2 * tolerance * abs(energy))
 
 
+def _merged(problem: TwoLayerProblem, carrier: Carrier, atoms: Particles, most: float, tolerance: float) -> Particles:
+    """Near atoms merged as far as a master on the rest keeps the energy at ``most`` or below."""
+    none = problem.loss.value(np.zeros_like(problem.targets), problem.targets)
+    for angle in (1e-2, 3e-3, 1e-3, 3e-4, 1e-4):
+        few = merge(problem, carrier, atoms, angle)
+        if few.count == atoms.count:
+            continue
+        x = few.x / np.sqrt(carrier.cost(few.x))[:, None]
+        features = problem.features(carrier.patterns(x))
+        start = np.sqrt(problem.lambda2 / problem.lambda1 * carrier.cost(few.x))
+        start *= np.sqrt(np.einsum("kj,kj->j", few.readouts, few.readouts))
+        wanted = max(1e-15, 1e-2 * tolerance * most / none)
+        centre = interior_point(
+            features, problem.targets, problem.lambda1, problem.lambda2, start, wanted, near=tolerance * most / none
+        )
+        if centre is None:
+            continue
+        few = Particles(x, centre.readouts, centre.masses)
+        if master_energy(problem, features, carrier.cost(x), few.readouts, few.masses) <= most:
+            return prune(carrier, few, 1e-3 * tolerance / few.count)
+    return atoms
+
+
 def _sparsest(problem: TwoLayerProblem, carrier: Carrier, state: State, most: float) -> None:
     """Near atoms merged, dust dropped, the rest polished: taken where the energy stays at ``most`` or below."""
     for angle in (3e-2, 3e-3, 3e-4):
         few = merge(problem, carrier, prune(carrier, state.particles, 1e-4), angle)
-        if few.count >= state.particles.count or not newton.applies(problem, carrier, few.count):
+        if few.count >= state.particles.count:
             continue
-        few = newton.polish(problem, carrier, few, first=1e-4, last=1e-12, steps=40)
+        if newton.applies(problem, carrier, few.count):
+            few = newton.polish(problem, carrier, few, first=1e-4, last=1e-12, steps=40)
+        else:
+            few = slide(problem, carrier, few, eps=1e-4, iterations=200, tolerance=1e-9)
         features, cost = problem.features(carrier.patterns(few.x)), carrier.cost(few.x)
         done = solve_master(problem, features, cost, few.readouts, 1e-12, state.kappa)
         if done.energy <= most:

@@ -41,6 +41,7 @@ class State:
     kappa: float = 0.0
     columns: Array | None = None
     column_masses: Array | None = None
+    basins: Array | None = None
     rounds: int = 0
     history: list[tuple[float, float, float, int]] = field(default_factory=list)
 

@@ -1,0 +1,150 @@
+"""Pricing in few dimensions: exact local maxima of the level at the present dual point, and all of them remembered.
+
+Maxima are many and their basins small. First-order ascent (``climb``) from many starts finds the basins, Newton's method (``ascent``) the
+maxima in the best of them. Basins move little from one dual point to the next, so those met so far are starts of every later search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meanfield_opt.problem import TwoLayerProblem
+
+from .ascent import sharpen
+from .carrier import Carrier
+from .search import Found, evening, levels
+from .state import State
+
+Array = NDArray[np.float64]
+
+#: sharpened in one group, at most
+MOST_SHARP = 512
+#: basins remembered
+MOST_BASINS = 2048
+#: relative gap above which maxima need not be exact
+FAR = 0.1
+#: multiplications spent on first-order ascent in one search
+WORK = 4e10
+#: first-order steps of one ascent
+STEPS = 40
+#: levels below which a basin is not remembered
+LOW = 0.9
+EPSILONS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8)
+
+
+def unit_rows(x: Array) -> Array:
+    """Rows scaled to length 1."""
+    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-300))
+
+
+def different(x: Array, limit: int, angle: float, lengths: Array) -> Array:
+    """Up to ``limit`` of the weights x (N, n), the first ones, scaled to length 1.
+
+    No two have patterns x lengths within ``angle`` (at least 5e-6) of each other. lengths (n, n): A^T A to the power 1/2, up to a factor.
+    """
+    unit = unit_rows(x @ lengths)
+    most = 1.0 - max(1e-11, 0.5 * angle * angle)
+    chosen: list[int] = []
+    for begin in range(0, x.shape[0], 256):
+        block = unit[begin : begin + 256]
+        left = np.ones(block.shape[0], dtype=bool)
+        if chosen:
+            left &= (block @ unit[chosen].T <= most).all(axis=1)
+        near = block @ block.T > most
+        for i in range(block.shape[0]):
+            if left[i]:
+                chosen.append(begin + i)
+                left &= ~near[i]
+                if len(chosen) == limit:
+                    return unit_rows(x[chosen])
+    return unit_rows(x[chosen])
+
+
+def price(
+    problem: TwoLayerProblem,
+    carrier: Carrier,
+    state: State,
+    rng: np.random.Generator,
+    starts: int,
+    gap: float,
+    watch: Callable[[], bool],
+) -> Found:
+    """Exact local maxima of the level at the present dual point, best first; ``state.basins`` is renewed.
+
+    starts: random ones in one dimension; more in proportion to the dimensions. gap: of the round before.
+    """
+    n, dual = carrier.dimension, state.dual
+    evener, lengths = evening(carrier.geometry)
+    active = _active(problem, carrier, state)
+    cost = 4.0 * STEPS * problem.n_samples * (n + problem.n_outputs)
+    wide = int(min(starts * max(1.0, 3.0 * n), max(WORK / cost, starts)))
+    random = rng.standard_normal((wide, n))
+    random[::2] = random[::2] @ evener
+    aimed = rng.standard_normal((wide // 8 + 8, problem.n_outputs))
+    aimed[: 2 * problem.n_outputs] = np.vstack([np.eye(problem.n_outputs), -np.eye(problem.n_outputs)])
+    known = active if state.basins is None else np.vstack([active, state.basins])
+    near = _near(active, wide // 8, (-1.5, 0.0), evener, lengths, rng)
+    first = np.vstack([known, random, carrier.pull(aimed @ dual), near])
+    climbed, level = _climb(problem, carrier, dual, first, 0.0 if gap > FAR else 0.7, watch)
+    apart = different(climbed[np.argsort(-level, kind="stable")][: 4 * MOST_BASINS], MOST_BASINS, 1e-2, lengths)
+    few = min(starts, MOST_SHARP)
+    if gap > FAR:  # the dual point will move far: maxima need not be exact yet
+        groups: list[tuple[Array, tuple[float, ...]]] = [(apart[:few], EPSILONS[1:4])]
+    else:
+        close = np.vstack([active, _near(active, few, (-4.0, -0.5), evener, lengths, rng)])
+        groups = [(apart[:MOST_SHARP], EPSILONS[1:]), (close, EPSILONS[3:])]
+    sharp = [apart]
+    for x, epsilons in groups:
+        if x.shape[0] and not watch():
+            sharp.append(sharpen(problem, carrier.patterns(np.eye(n)).T, dual, x, epsilons))
+    x = np.vstack(sharp)
+    level = levels(problem, dual, problem.features(carrier.patterns(x)), carrier.cost(x))
+    order = np.argsort(-level, kind="stable")
+    x, level = x[order], level[order]
+    state.basins = different(x[level > LOW], MOST_BASINS, 1e-2, lengths)
+    return Found(x, level, x[:0])
+
+
+def _climb(
+    problem: TwoLayerProblem, carrier: Carrier, dual: Array, x: Array, floor: float, watch: Callable[[], bool]
+) -> tuple[Array, Array]:
+    """First-order ascent from the rows of x, a piece at a time while ``watch`` allows: where it ends, and the levels there."""
+    from .climb import climb  # compiled on first use
+
+    pieces = problem.activation.pieces
+    assert pieces is not None
+    left, right = float(pieces[0].slope), float(pieces[-1].slope)
+    rows = np.ascontiguousarray(carrier.patterns(np.eye(carrier.dimension)))
+    x = unit_rows(x)
+    level = np.zeros(x.shape[0])
+    done = 0
+    while done < x.shape[0] and (done == 0 or not watch()):
+        part = slice(done, done + 256)
+        climb(rows, np.ascontiguousarray(dual), left, right, x[part], level[part], STEPS, floor * problem.tau)
+        done = min(done + 256, x.shape[0])
+    return x[:done], level[:done] / problem.tau
+
+
+def _near(
+    x: Array, count: int, decades: tuple[float, float], evener: Array, lengths: Array, rng: np.random.Generator
+) -> Array:
+    """Random neighbours of the weights x, at distances of 10 to these powers measured on patterns of length 1."""
+    if x.shape[0] == 0:
+        return x
+    base = unit_rows(x[rng.integers(x.shape[0], size=count)] @ lengths)
+    noise = unit_rows(rng.standard_normal(base.shape)) * 10.0 ** rng.uniform(*decades, (count, 1))
+    return np.asarray((base + noise) @ evener)
+
+
+def _active(problem: TwoLayerProblem, carrier: Carrier, state: State) -> Array:
+    """The columns that carry mass and nearly attain the level 1, heaviest first."""
+    if state.columns is None or state.column_masses is None:
+        return unit_rows(state.particles.x)
+    mass = state.column_masses
+    order = np.argsort(-mass, kind="stable")[:MOST_SHARP]
+    x = state.columns[order[mass[order] > 1e-6 * mass.sum()]]
+    level = levels(problem, state.dual, problem.features(carrier.patterns(x)), carrier.cost(x))
+    return np.asarray(x[level > 0.9])
