@@ -138,7 +138,18 @@ def check_attained(problem: TwoLayerProblem, options: SolveOptions) -> Measure |
             )
         if limit.where == "infinity":
             start = long_neurons(problem, relaxed, state)
+    if any(limit.where == "zero" and limit.offset != 0.0 for limit in phi.escapes) and not balanced_at_zero(problem):
+        raise NotAttainedError(
+            f"with free mass the infimum for {phi.name} is not attained: {phi.name}(0) is not 0, so that ever more mass on a "
+            "neuron that costs nothing gives the outputs a constant for nothing. Give width=M."
+        )
     return start
+
+
+def balanced_at_zero(problem: TwoLayerProblem) -> bool:
+    """Whether a constant added to the outputs of the zero measure gains nothing, as with balanced labels."""
+    dual = problem.dual_point(Measure.zero(problem.n_samples))
+    return bool(np.abs(dual.sum(axis=1)).max() <= 1e-12 * np.abs(dual).sum())
 
 
 def long_neurons(problem: TwoLayerProblem, limit: TwoLayerProblem, state: State) -> Measure | None:

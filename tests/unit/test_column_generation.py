@@ -82,6 +82,15 @@ def test_free_mass_of_tanh_escapes_and_the_error_tells_the_limit() -> None:
         mfo.solve(problem)
 
 
+@pytest.mark.parametrize("name", ["softplus", "sigmoid"])
+def test_a_constant_that_costs_nothing_has_no_optimum(name: str) -> None:
+    """Such mass grew without end: 10.5 was returned on labels that softplus fits better the longer it runs."""
+    x, y = teacher(10, 2)
+    problem = mfo.problems.dataset(x, y, activation=name, lambda1=0.3, lambda2=0.3)
+    with pytest.raises(mfo.errors.NotAttainedError, match=r"a constant for nothing. Give width=M"):
+        mfo.solve(problem, time_limit=5.0)
+
+
 def test_logistic_loss_closes_its_gap() -> None:
     problem = mfo.problems.hypercube(2, loss="logistic", lambda1=0.05, lambda2=0.05)
     solution = mfo.solve(problem, tolerance=1e-8)
