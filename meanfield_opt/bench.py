@@ -15,6 +15,7 @@ from .certificate import certify
 from .errors import MeanFieldError
 from .plugins import FAMILIES
 from .problem import MeanFieldProblem
+from .solution import Status
 
 STATUS_FILE = Path("/proc/self/status")
 CLEAR_FILE = Path("/proc/self/clear_refs")
@@ -139,6 +140,8 @@ def _run(
     begin = time.perf_counter()
     solution = solve(problem, backend, tolerance=tolerance, time_limit=time_limit, seed=seed)
     row["seconds"] = time.perf_counter() - begin
+    if solution.status is Status.INTERRUPTED:  # by the user, who does not mean this backend alone
+        raise KeyboardInterrupt
     peak = _peak()
     row["memory_mib"] = None if before is None or peak is None else max(peak - before, 0.0)
     row["status"], row["energy"] = solution.status.name.lower(), solution.energy

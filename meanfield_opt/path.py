@@ -9,7 +9,7 @@ from .backend import Backend, solve
 from .errors import InputError
 from .measure import Measure
 from .problem import TwoLayerProblem
-from .solution import Solution
+from .solution import Solution, Status
 from .validate import positive, shown
 
 
@@ -23,6 +23,7 @@ def path(
 
     lambdas: numbers l (lambda1 = lambda2 = l) or pairs (lambda1, lambda2); from large to small is the fastest order.
     options: as for ``solve``. Problems with a declared symmetry are solved from scratch: their reduced form needs no start.
+    Interrupted (Ctrl-C), it returns what it has; the last solution then has the status INTERRUPTED.
     Raises InputError for an empty list, a penalty that is not positive, or a problem that is not a two-layer one.
     """
     if not isinstance(problem, TwoLayerProblem):
@@ -39,6 +40,8 @@ def path(
     for lambda1, lambda2 in pairs:
         solution = solve(problem.with_penalties(lambda1, lambda2), backend, start=start, **options)
         out.append(solution)
+        if solution.status is Status.INTERRUPTED:
+            break
         start = solution.measure if problem.symmetry is None else None
     return out
 

@@ -26,9 +26,10 @@ from .certificate import certify
 from .errors import InputError, MeanFieldError, MissingDependencyError
 from .files import figure_suffix, replacing
 from .integer_width import integer_width
-from .metrics import parallelism_score
+from .metrics import SpanFit, parallelism_score, span_fit
 from .plugins import FAMILIES, activation
 from .problem import TwoLayerProblem
+from .solution import Status
 from .validate import file_path, integer, nonnegative, positive, seconds, shown
 
 log = logging.getLogger(__name__)
@@ -82,11 +83,19 @@ def scan(
         for cell in left:
             done[_key(cell)] = _append(journal, run_cell(cell, time_limit, tolerance))
     elif left:
-        with _executor(executor, workers, dask_address) as pool:
-            futures = [pool.submit(run_cell, cell, time_limit, tolerance) for cell in left]
-            for future in _completed(futures):
-                row = future.result()
-                done[_key(row)] = _append(journal, row)
+        futures: list[Any] = []
+        try:
+            with _executor(executor, workers, dask_address) as pool:
+                futures += [pool.submit(run_cell, cell, time_limit, tolerance) for cell in left]
+                for future in _completed(futures):
+                    row = future.result()
+                    done[_key(row)] = _append(journal, row)
+        finally:  # cells that ended while an interruption was under way are not lost
+            for future in futures:
+                if future.done() and not future.cancelled() and future.exception() is None:
+                    row = future.result()
+                    if _key(row) not in done:
+                        done[_key(row)] = _append(journal, row)
     table = pandas.DataFrame([done[_key(cell)] for cell in cells])
     table["parameters"] = [json.dumps(p, sort_keys=True) for p in table["parameters"]] if len(table) else []
     return table
@@ -135,10 +144,12 @@ def _measured(problem: TwoLayerProblem, time_limit: float, tolerance: float) -> 
     exact = BACKENDS.get("enumeration").refusal(problem) is None
     backend = "enumeration" if exact and not problem.activation.escapes else "column_generation"
     solution = solve(problem, backend, time_limit=time_limit, tolerance=tolerance)
+    if solution.status is Status.INTERRUPTED:  # half a result must not enter the journal as a whole one
+        raise KeyboardInterrupt
     certificate = certify(problem, solution, time_limit=time_limit, target=tolerance)
     network = integer_width(problem, solution, starts=8).upper_bound if problem.width_binds else None
     kernel = solution.kernel
-    constant, along, residual = span_fit(kernel, problem.targets)
+    fit = span_fit(kernel, problem.targets) if kernel.any() else SpanFit(0.0, 0.0, 0.0)
     parallelism: float | None = None
     if problem.n_outputs > 1:
         try:
@@ -155,22 +166,13 @@ def _measured(problem: TwoLayerProblem, time_limit: float, tolerance: float) -> 
         "verdict": certificate.verdict,
         "proof": certificate.proof,
         "reason": "",
-        "constant": constant,
-        "along": along,
-        "residual": residual,
+        "constant": fit.constant,
+        "along": fit.strength,
+        "residual": fit.residual,
         "parallelism": parallelism,
         "atoms": solution.measure.n_atoms,
         "mass": solution.measure.total_mass,
     }
-
-
-def span_fit(kernel: np.ndarray[Any, Any], targets: np.ndarray[Any, Any]) -> tuple[float, float, float]:
-    """(x, y, residual): the fit K ~ x 1 1^T + y K_Y in the Frobenius norm and its relative error (0 for K = 0)."""
-    basis = np.stack([np.ones_like(kernel).ravel(), (targets.T @ targets).ravel()], axis=1)
-    fit = np.linalg.lstsq(basis, kernel.ravel(), rcond=None)[0]
-    size = float(np.linalg.norm(kernel))
-    residual = float(np.linalg.norm(kernel.ravel() - basis @ fit)) / size if size > 0 else 0.0
-    return float(fit[0]), float(fit[1]), residual
 
 
 def _candidate(problem: TwoLayerProblem, row: dict[str, Any], cell: dict[str, Any]) -> dict[str, Any]:

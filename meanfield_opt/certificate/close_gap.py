@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..backend import solve
 from ..measure import Measure
 from ..problem import TwoLayerProblem
-from ..solution import Solution
+from ..solution import Solution, Status
 from ..validate import integer, positive
 from .certify import Certificate, certify
 from .improve import with_neurons
@@ -58,7 +58,7 @@ def close_gap(
         )
         if best is None or certificate.relative_gap < best[1].relative_gap:
             best = (solution, certificate)
-        if best[1].relative_gap <= gap or time.monotonic() >= deadline:
+        if best[1].relative_gap <= gap or time.monotonic() >= deadline or solution.status is Status.INTERRUPTED:
             break
         theta = violating(problem, solution.dual, certificate)
         if theta.shape[0] == 0:

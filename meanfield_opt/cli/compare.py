@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from ..solution import Status
 from ..validation.options import METHODS, SCHEDULES
 from .outputs import check_outputs
 from .problem_arguments import add_problem_arguments, build_problem
-from .solve import add_solve_arguments, gap_status, solve_and_certify
+from .solve import add_solve_arguments, exit_status, solve_and_certify
 from .tables import live_display, simple_table
 
 #: training options that go to ``TrainOptions`` under the same name where they are given
@@ -48,6 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_outputs(arguments, "report", "json", "checkpoint", inputs=(arguments.problem,))
     problem = build_problem(arguments)
     solution, certificate = solve_and_certify(problem, arguments, [])
+    if solution.status is Status.INTERRUPTED:
+        raise KeyboardInterrupt
     given = {name: getattr(arguments, name) for name in TRAINING if getattr(arguments, name) is not None}
     with live_display() as display:
 
@@ -73,4 +76,4 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         comparison.save(arguments.json)
     simple_table("trained networks against the certified optimum", ("quantity", "value"), comparison.rows())
-    return gap_status(arguments, certificate)
+    return exit_status(arguments, solution, certificate)

@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..files import write_text
 from ..pattern import Pattern, patterns
 from ..problem import MeanFieldProblem, TwoLayerProblem
-from ..solution import Solution
+from ..solution import Solution, Status
 from ..validate import nonnegative, seconds
 from ..validation.statistics import jsonable
 from . import tables
@@ -72,11 +72,14 @@ def run(arguments: argparse.Namespace) -> int:
         print(text)
     else:
         tables.show_result(problem, solution, certificate, found, score, seconds)
-    return gap_status(arguments, certificate)
+    return exit_status(arguments, solution, certificate)
 
 
-def gap_status(arguments: argparse.Namespace, certificate: Certificate) -> int:
-    """0, or 1 with a line on standard error where ``--gap`` asked for a gap that was not certified."""
+def exit_status(arguments: argparse.Namespace, solution: Solution, certificate: Certificate) -> int:
+    """0; 130 after an interruption, 1 where ``--gap`` asked for a gap that was not certified, with a line on stderr."""
+    if solution.status is Status.INTERRUPTED:
+        print("meanfield-opt: interrupted; the results are those of the best found until then", file=sys.stderr)
+        return 130
     if arguments.gap is None or (certificate.verdict == "proved" and certificate.relative_gap <= arguments.gap):
         return 0
     print(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import meanfield_opt as mfo
-from meanfield_opt.scan import span_fit
+from meanfield_opt.metrics import span_fit
 
 pytest.importorskip("pandas")
 
@@ -56,10 +56,10 @@ def test_phase_diagram(tmp_path: Path) -> None:
 
 def test_span_fit() -> None:
     y = mfo.problems.hypercube(2).targets
-    x, b, residual = span_fit(0.3 + 0.7 * y.T @ y, y)
-    assert (x, b) == pytest.approx((0.3, 0.7))
-    assert residual < 1e-12
-    assert span_fit(np.diag([1.0, 2.0, 3.0, 4.0]), y)[2] > 0.5
+    fit = span_fit(0.3 + 0.7 * y.T @ y, y)
+    assert (fit.constant, fit.strength) == pytest.approx((0.3, 0.7))
+    assert fit.residual < 1e-12
+    assert span_fit(np.diag([1.0, 2.0, 3.0, 4.0]), y).residual > 0.5
 
 
 @pytest.mark.parametrize("width", [None, 3.0])
