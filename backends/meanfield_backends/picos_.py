@@ -43,6 +43,10 @@ PROBLEM_STATES = {
     "unknown": None,
 }
 
+#: floors of the tolerances asked of CVXOPT: below them its residuals stall, and it runs on to its iteration limit (lifts over
+#: singular inputs end at residuals of 2e-8, and grow from there)
+FEASIBILITY, GAP = 1e-7, 1e-8
+
 NAMES = ("cvxopt", "mosek", "scs", "ecos")
 
 
@@ -116,7 +120,7 @@ def _clock(limit: float) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class PicosSolver(ConicSolver):
-    """The conic program as a PICOS problem. The tolerance has a floor of 1e-8: CVXOPT stalls below it."""
+    """The conic program as a PICOS problem."""
 
     name = "picos"
     cones = frozenset({"zero", "nonnegative", "second_order", "psd"})
@@ -141,10 +145,9 @@ class PicosSolver(ConicSolver):
             problem.options.verbosity = 0
             problem.options.primals = None
             problem.options.duals = None
-            tolerance = max(limits.tolerance, 1e-8)
             for key in ("abs_prim_fsb_tol", "rel_prim_fsb_tol", "abs_dual_fsb_tol", "rel_dual_fsb_tol"):
-                problem.options[key] = tolerance
-            problem.options.abs_ipm_opt_tol = problem.options.rel_ipm_opt_tol = tolerance
+                problem.options[key] = max(limits.tolerance, FEASIBILITY)
+            problem.options.abs_ipm_opt_tol = problem.options.rel_ipm_opt_tol = max(limits.tolerance, GAP)
             if math.isfinite(limits.time_limit):
                 problem.options.timelimit = None if options.solver == "cvxopt" else limits.time_limit
             if limits.max_iterations is not None:

@@ -36,7 +36,7 @@ INACCURATE = (2, -6, -7)
 class SCSOptions:
     """Names as in SCS's settings; ``eps`` None follows the tolerance asked for, but not below 1e-8."""
 
-    max_iters: int = 20_000
+    max_iters: int = 100_000
     acceleration_lookback: int = 10
     scale: float = 0.1
     normalize: bool = True

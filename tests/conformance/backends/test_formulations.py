@@ -38,6 +38,14 @@ LIMITS = {
 }
 
 
+#: programs too large for a solver, with the reason: it gets so many seconds and says that they are over
+CUT_SHORT = {
+    ("scs", "arrangement_sdp", "planar"): "first-order: 134 matrices tied by 8844 signs",
+    ("picos", "arrangement_sdp", "planar"): "CVXOPT factors dense matrices of order 10544",
+}
+SECONDS = 10.0
+
+
 @cache
 def problem_of(label: str) -> mfo.TwoLayerProblem:
     if label == "planar 6":
@@ -125,6 +133,10 @@ def test_every_formulation_on_every_solver(name: str, label: str) -> None:
             continue
         if form.name == "parrilo" and problem.n_samples > 4:
             continue  # 2P blocks of order 2P: seconds to minutes each; P = 4 shows the translation
+        if (name, form.name, label) in CUT_SHORT:
+            answer = run_or_skip(solver, program, ConicLimits(1e-9, time_limit=SECONDS))
+            assert answer.status is mfo.Status.TIME_LIMIT
+            continue
         answer = run_or_skip(solver, program)
         if name in LIMITS and answer.status is mfo.Status.ITERATION_LIMIT:
             continue
