@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from .activation import field_values
 
 Array = NDArray[np.float64]
+Index = NDArray[np.int64]
 
 
 class Loss(ABC):
@@ -130,6 +131,44 @@ class ConicTerms(ABC):
 
     @abstractmethod
     def residual_form(self, targets: Array) -> ResidualForm | None:
+        """The form, or None where there is none (for a loss built from another one that has none)."""
+
+
+@dataclass(frozen=True, eq=False)
+class ExponentialForm:
+    """Terms that exponential cones hold: term t is weight[t] log sum_i exp(e_i) over its exponents, e = slope F, F flattened.
+
+    term (m,): the term of each exponent; rows, entries, slopes: triplets of the (m, d_Y P) matrix; weight (terms,) > 0.
+    """
+
+    term: Index
+    rows: Index
+    entries: Index
+    slopes: Array
+    weight: Array
+
+    def exponents(self, outputs: Array) -> Array:
+        """e (m,) at F."""
+        out = np.zeros(self.term.size)
+        np.add.at(out, self.rows, self.slopes * outputs.ravel()[self.entries])
+        return out
+
+    def logarithms(self, exponents: Array) -> Array:
+        """log sum exp of each term, without overflow."""
+        top = np.full(self.weight.size, -math.inf)
+        np.maximum.at(top, self.term, exponents)
+        return np.asarray(top + np.log(np.bincount(self.term, np.exp(exponents - top[self.term]))))
+
+    def value(self, outputs: Array) -> float:
+        """The sum of the terms."""
+        return float(self.weight @ self.logarithms(self.exponents(outputs)))
+
+
+class ExponentialTerms(ABC):
+    """A loss whose terms are logarithms of sums of exponentials: solvers with an exponential cone take it."""
+
+    @abstractmethod
+    def exponential_form(self, targets: Array) -> ExponentialForm | None:
         """The form, or None where there is none (for a loss built from another one that has none)."""
 
 

@@ -1,4 +1,4 @@
-"""Clarabel, called directly (interior point; zero, nonnegative, second-order and PSD cones)."""
+"""Clarabel, called directly (interior point; all cones)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from scipy import sparse
 
 from meanfield_opt.backend import Availability
 from meanfield_opt.formulation import ConicAnswer, ConicLimits, ConicProgram, ConicSolver
+from meanfield_opt.formulation.program import CONES
 from meanfield_opt.formulation.solver import import_solver, map_status, package_availability, recorded_warnings
 from meanfield_opt.formulation.symmetric import upper_order
 from meanfield_opt.solution import Status
@@ -51,7 +52,7 @@ class ClarabelSolver(ConicSolver):
     """Rows pass unchanged except PSD blocks, whose triangle is listed the other way round."""
 
     name = "clarabel"
-    cones = frozenset({"zero", "nonnegative", "second_order", "psd"})
+    cones = frozenset(CONES)
     options_type = ClarabelOptions
 
     def availability(self) -> Availability:
@@ -118,9 +119,11 @@ def _translate(clarabel: Any, program: ConicProgram) -> tuple[Any, Any, Any, lis
             cones.append(clarabel.NonnegativeConeT(size))
         elif kind == "second_order":
             cones.append(clarabel.SecondOrderConeT(size))
-        else:
+        elif kind == "psd":
             cones.append(clarabel.PSDTriangleConeT(size))
             order[rows] = rows.start + upper_order(size)
+        else:
+            cones.append(clarabel.ExponentialConeT())
     if not program.cones.psd:
         return order, sparse.csc_matrix(program.a), program.b, cones
     inverse = np.empty_like(order)

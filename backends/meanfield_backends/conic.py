@@ -69,7 +69,7 @@ class ConicBackend(Backend):
     def refusal(self, problem: MeanFieldProblem) -> str | None:
         if not isinstance(problem, TwoLayerProblem):
             return f"conic formulations are for two-layer problems, not {type(problem).__name__}."
-        return loss_refusal(problem) or not_attained(problem)
+        return loss_refusal(problem, self.conic.cones) or not_attained(problem)
 
     def solve(self, problem: MeanFieldProblem, options: SolveOptions) -> Solution:
         reason = self.refusal(problem)

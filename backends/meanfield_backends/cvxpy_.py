@@ -15,6 +15,7 @@ from meanfield_opt.errors import InputError, LicenseError, MissingDependencyErro
 from meanfield_opt.formulation import ConicAnswer, ConicLimits, ConicProgram, ConicSolver, Lifted
 from meanfield_opt.formulation.group_lasso import NEGLIGIBLE
 from meanfield_opt.formulation.loss_terms import loss_refusal
+from meanfield_opt.formulation.program import CONES
 from meanfield_opt.formulation.solver import (
     Recorded,
     import_solver,
@@ -132,7 +133,7 @@ class CvxpySolver(ConicSolver):
     """The conic program written in cvxpy, for any of the solvers it is told to use."""
 
     name = "cvxpy"
-    cones = frozenset({"zero", "nonnegative", "second_order", "psd"})
+    cones = frozenset(CONES)
     options_type = CvxpyOptions
 
     def availability(self) -> Availability:
@@ -142,6 +143,8 @@ class CvxpySolver(ConicSolver):
         return "open source (Apache-2.0); MOSEK through it needs its own licence"
 
     def solve(self, program: ConicProgram, limits: ConicLimits, options: Any) -> ConicAnswer:
+        if program.cones.exponential and options.solver == "CVXOPT":
+            raise RefusalError("cvxpy's CVXOPT does not take the exponential cone; name CLARABEL, SCS or MOSEK.")
         cvxpy = import_solver(self.name, self.availability(), _load)
         begin = time.perf_counter()
         problem, x, constraints = model(cvxpy, program)
@@ -168,8 +171,11 @@ def model(cvxpy: Any, program: ConicProgram) -> tuple[Any, Any, list[Any]]:
         elif kind == "second_order":
             columns = cvxpy.reshape(s, (size, (rows.stop - rows.start) // size), order="F")
             constraints.append(cvxpy.SOC(columns[0, :], columns[1:, :], axis=0))
-        else:
+        elif kind == "psd":
             constraints.append(cvxpy.reshape(unpacking(size) @ s, (size, size), order="F") >> 0)
+        else:
+            columns = cvxpy.reshape(s, (3, (rows.stop - rows.start) // 3), order="F")
+            constraints.append(cvxpy.ExpCone(columns[0, :], columns[1, :], columns[2, :]))
     return (
         cvxpy.Problem(cvxpy.Minimize(OBJECTIVE_SCALE * (program.c @ x + program.offset)), constraints),
         x,
@@ -178,10 +184,10 @@ def model(cvxpy: Any, program: ConicProgram) -> tuple[Any, Any, list[Any]]:
 
 
 def grouped(program: ConicProgram) -> list[tuple[str, slice, int]]:
-    """The blocks, runs of second-order cones of one length taken together: cvxpy holds them as one constraint."""
+    """The blocks, runs of second-order cones of one length, or of exponential cones, taken together: one constraint."""
     out: list[tuple[str, slice, int]] = []
     for kind, rows, size in program.cones.blocks():
-        if kind == "second_order" and out and out[-1][0] == kind and out[-1][2] == size:
+        if kind in ("second_order", "exponential") and out and out[-1][0] == kind and out[-1][2] == size:
             out[-1] = (kind, slice(out[-1][1].start, rows.stop), size)
         else:
             out.append((kind, rows, size))
@@ -202,8 +208,10 @@ def _multipliers(program: ConicProgram, constraints: list[Any]) -> Array | None:
         elif kind == "second_order":
             bound = np.reshape(value[0], (1, -1))
             y[rows] = np.vstack([bound, np.reshape(value[1], (size - 1, bound.size))]).ravel(order="F")
-        else:
+        elif kind == "psd":
             y[rows] = svec(0.5 * (value + value.T))
+        else:
+            y[rows] = np.vstack([np.ravel(part) for part in value]).ravel(order="F")
     return y / OBJECTIVE_SCALE
 
 
@@ -246,7 +254,7 @@ def expression_step(
 
 
 class CvxpyBackend(Backend):
-    """Losses with a residual form go through the conic program like in every other conic backend; others by their cvxpy
+    """Losses with a residual or an exponential form go through the conic program like in every other conic backend; others by their cvxpy
     expression."""
 
     name = "cvxpy"

@@ -86,8 +86,8 @@ class HighsSolver(ConicSolver):
 
     def solve(self, program: ConicProgram, limits: ConicLimits, options: Any) -> ConicAnswer:
         highspy = import_solver(self.name, self.availability(), _load)
-        if program.cones.psd:
-            raise SolveError("highs does not take PSD cones.")
+        if not program.cones.kinds() <= self.cones:
+            raise SolveError("highs takes linear and second-order cones only.")
         begin = time.perf_counter()
         with recorded_warnings() as record:
             outer = _OuterApproximation(highspy, program, limits, options)

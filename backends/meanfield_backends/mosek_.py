@@ -1,5 +1,5 @@
-"""MOSEK's Optimizer API, called directly: rows in x, second-order cones as affine conic constraints, PSD blocks as
-symmetric-matrix variables. Needs a licence to optimise; writing a model to a file does not."""
+"""MOSEK's Optimizer API, called directly: rows in x, second-order and exponential cones as affine conic constraints, PSD
+blocks as symmetric-matrix variables. Needs a licence to optimise; writing a model to a file does not."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from meanfield_opt.backend import Availability
 from meanfield_opt.errors import InputError, LicenseError, SolveError
 from meanfield_opt.formulation import ConicAnswer, ConicLimits, ConicProgram, ConicSolver
+from meanfield_opt.formulation.program import CONES
 from meanfield_opt.formulation.solver import import_solver, map_status, package_availability, recorded_warnings
 from meanfield_opt.formulation.symmetric import lower_indices, svec_size, svec_weights
 from meanfield_opt.solution import Status
@@ -83,7 +84,7 @@ class MosekSolver(ConicSolver):
     """A x + S = b with S a symmetric-matrix variable for each PSD block, and b - A x in the cone elsewhere."""
 
     name = "mosek"
-    cones = frozenset({"zero", "nonnegative", "second_order", "psd"})
+    cones = frozenset(CONES)
     options_type = MosekOptions
 
     def availability(self) -> Availability:
@@ -152,11 +153,13 @@ class MosekSolver(ConicSolver):
 
 @dataclass(frozen=True)
 class Blocks:
-    """Where blocks of the program went: linear rows come first, then PSD rows, in order; one acc a second-order block."""
+    """Where blocks of the program went: linear rows come first, then PSD rows, in order; one acc a second-order block, then
+    one an exponential block, whose rows MOSEK lists backwards."""
 
     linear: int
     psd: tuple[slice, ...]
     second_order: tuple[slice, ...]
+    exponential: tuple[slice, ...]
 
 
 def _word(value: Any) -> str:
@@ -180,7 +183,7 @@ def _fill(mosek: Any, task: Any, program: ConicProgram) -> Blocks:
     n = program.c.size
     linear = cones.zero + cones.nonnegative
     model = blocks_of(program)
-    cone_rows, psd_rows = model.second_order, model.psd
+    psd_rows = model.psd
     task.appendvars(n)
     task.putvarboundsliceconst(0, n, mosek.boundkey.fr, -math.inf, math.inf)
     task.putclist(np.arange(n, dtype=np.int32), program.c)
@@ -216,19 +219,29 @@ def _fill(mosek: Any, task: Any, program: ConicProgram) -> Blocks:
             weights,
         )
         at += size
-    if cone_rows:
-        first, stop = cone_rows[0].start, cone_rows[-1].stop
-        task.appendafes(stop - first)
-        f_rows, f_columns, f_values = _triplets(csr, np.arange(first, stop))
+    chosen = [*(np.arange(r.start, r.stop) for r in model.second_order), *(_backwards(r) for r in model.exponential)]
+    if chosen:
+        at_rows = np.concatenate(chosen)
+        task.appendafes(at_rows.size)
+        f_rows, f_columns, f_values = _triplets(csr, at_rows)
         if f_values.size:
             task.putafefentrylist(f_rows, f_columns.astype(np.int32), -f_values)
-        task.putafegslice(0, stop - first, b[first:stop])
+        task.putafegslice(0, at_rows.size, b[at_rows])
         domains = {size: task.appendquadraticconedomain(size) for size in sorted(set(cones.second_order))}
+        exponential = task.appendprimalexpconedomain() if cones.exponential else None
         place = 0
-        for size in cones.second_order:
-            task.appendaccseq(domains[size], place, None)
+        for domain, size in [
+            *((domains[size], size) for size in cones.second_order),
+            *[(exponential, 3)] * cones.exponential,
+        ]:
+            task.appendaccseq(domain, place, None)
             place += size
     return model
+
+
+def _backwards(rows: slice) -> NDArray[np.int64]:
+    """MOSEK's exponential cone is (z, y, x)."""
+    return np.arange(rows.stop - 1, rows.start - 1, -1)
 
 
 def blocks_of(program: ConicProgram) -> Blocks:
@@ -238,6 +251,7 @@ def blocks_of(program: ConicProgram) -> Blocks:
         program.cones.zero + program.cones.nonnegative,
         tuple(rows for kind, rows, _ in blocks if kind == "psd"),
         tuple(rows for kind, rows, _ in blocks if kind == "second_order"),
+        tuple(rows for kind, rows, _ in blocks if kind == "exponential"),
     )
 
 
@@ -263,7 +277,7 @@ def multipliers(task: Any, whence: Any, program: ConicProgram, model: Blocks) ->
     """y in the project's signs from MOSEK's dual solution.
 
     MOSEK's manual: A^T y + F^T doty = c, barS = barC - sum_i y_i barA_i, y <= 0 on A x <= b. So its y on A x + S = b and
-    A x <= b is minus ours; F = -A on second-order rows, so doty is ours; barC = 0, so barS is ours, without svec weights.
+    A x <= b is minus ours; F = -A on conic rows, so doty is ours; barC = 0, so barS is ours, without svec weights.
     The conformance suite holds this to multipliers of the file that MOSEK writes.
     """
     y = np.zeros(program.b.size)
@@ -273,6 +287,8 @@ def multipliers(task: Any, whence: Any, program: ConicProgram, model: Blocks) ->
         y[rows] = bars * svec_weights(program.cones.psd[j])
     for k, rows in enumerate(model.second_order):
         y[rows] = np.array(task.getaccdoty(whence, k))
+    for k, rows in enumerate(model.exponential, start=len(model.second_order)):
+        y[_backwards(rows)] = np.array(task.getaccdoty(whence, k))
     return y
 
 

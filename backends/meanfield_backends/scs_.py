@@ -12,6 +12,7 @@ from scipy import sparse
 
 from meanfield_opt.backend import Availability
 from meanfield_opt.formulation import ConicAnswer, ConicLimits, ConicProgram, ConicSolver
+from meanfield_opt.formulation.program import CONES
 from meanfield_opt.formulation.solver import import_solver, map_status, package_availability, recorded_warnings
 from meanfield_opt.solution import Status
 
@@ -48,7 +49,7 @@ class SCSSolver(ConicSolver):
     """The program passes as it is."""
 
     name = "scs"
-    cones = frozenset({"zero", "nonnegative", "second_order", "psd"})
+    cones = frozenset(CONES)
     options_type = SCSOptions
 
     def availability(self) -> Availability:
@@ -64,7 +65,13 @@ class SCSSolver(ConicSolver):
         # SCS normalises b and c only jointly: a unit-size objective keeps its relative tolerances meaningful
         size = max(float(np.abs(program.c).max(initial=0.0)), 1e-300)
         data = {"A": sparse.csc_matrix(program.a), "b": program.b, "c": program.c / size}
-        cone = {"z": cones.zero, "l": cones.nonnegative, "q": list(cones.second_order), "s": list(cones.psd)}
+        cone = {
+            "z": cones.zero,
+            "l": cones.nonnegative,
+            "q": list(cones.second_order),
+            "s": list(cones.psd),
+            "ep": cones.exponential,
+        }
         eps = max(limits.tolerance, 1e-8) if options.eps is None else options.eps
         settings = {
             "verbose": False,

@@ -31,7 +31,7 @@ class _Document:
 
 
 def read_cbf(path: str | Path) -> ConicProgram:
-    """The program of a CBF file with linear, second-order (Q, QR) and PSD parts, minimisation only.
+    """The program of a CBF file with linear, second-order (Q), exponential (EXP) and PSD parts, minimisation only.
 
     InputError for other cones, integer variables, maximisation or a malformed file.
     """
@@ -113,8 +113,12 @@ def _constrain(builder: Builder, domain: str, expression: Affine) -> None:
         builder.nonnegative(Affine(-expression.constant, expression.rows, expression.columns, -expression.values))
     elif domain == "Q":
         builder.second_order(expression, expression.constant.size)
+    elif domain == "EXP" and expression.constant.size == 3:  # (z, y, x)
+        builder.exponential(
+            Affine(expression.constant[::-1], 2 - expression.rows, expression.columns, expression.values)
+        )
     else:
-        raise InputError(f"the CBF cone {domain!r} is not read here (F, L=, L+, L- and Q are).")
+        raise InputError(f"the CBF cone {domain!r} is not read here (F, L=, L+, L-, Q and EXP of size 3 are).")
 
 
 def _parse(path: Path) -> _Document:

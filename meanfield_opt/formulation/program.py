@@ -1,9 +1,10 @@
 """One small conic program type, its answer, and a builder.
 
-    minimise    c . x + offset      subject to   s = b - A x in K,    K = zero x nonnegative x second-order x PSD
+    minimise    c . x + offset      subject to   s = b - A x in K,    K = zero x nonnegative x second-order x PSD x exponential
     dual        maximise  offset - b . y         subject to   A^T y + c = 0,   y in K*   (free for the zero cone)
 
-Rows come in that order of cones; a second-order block is (t, u) with t >= |u|; a PSD block is ``svec`` (symmetric.py).
+Rows come in that order of cones; a second-order block is (t, u) with t >= |u|; a PSD block is ``svec`` (symmetric.py); an
+exponential block is (x, y, z) with y exp(x / y) <= z, y > 0, and the limits of such points (exponential.py).
 So the Lagrangian is c . x - y . s, and y . s = 0 at an optimum. Every adapter translates its solver's signs to these.
 """
 
@@ -18,31 +19,37 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from ..solution import Status
+from . import exponential
 from .symmetric import ROOT2, lower_indices, position, smat, svec_size, svec_weights
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 
+#: the cones there are, in row order
+CONES = ("zero", "nonnegative", "second_order", "psd", "exponential")
+
+
 @dataclass(frozen=True)
 class Cones:
-    """Sizes: rows of the zero and the nonnegative cone, lengths of second-order cones, orders of PSD cones."""
+    """Sizes: rows of the zero and the nonnegative cone, lengths of second-order cones, orders of PSD cones, the number of
+    exponential cones."""
 
     zero: int = 0
     nonnegative: int = 0
     second_order: tuple[int, ...] = ()
     psd: tuple[int, ...] = ()
+    exponential: int = 0
 
     @property
     def rows(self) -> int:
         """The number of rows of A."""
-        return self.zero + self.nonnegative + sum(self.second_order) + sum(svec_size(n) for n in self.psd)
+        matrices = sum(svec_size(n) for n in self.psd)
+        return self.zero + self.nonnegative + sum(self.second_order) + matrices + 3 * self.exponential
 
     def kinds(self) -> frozenset[str]:
-        """Names of the cones in use: "zero", "nonnegative", "second_order", "psd"."""
-        return frozenset(
-            name for name in ("zero", "nonnegative", "second_order", "psd") if getattr(self, name) not in (0, ())
-        )
+        """Names of the cones in use, out of ``CONES``."""
+        return frozenset(name for name in CONES if getattr(self, name) not in (0, ()))
 
     def blocks(self) -> list[tuple[str, slice, int]]:
         """(kind, rows, length or order) of every block, in row order."""
@@ -51,6 +58,7 @@ class Cones:
         sizes = [("zero", self.zero, self.zero), ("nonnegative", self.nonnegative, self.nonnegative)]
         sizes += [("second_order", n, n) for n in self.second_order]
         sizes += [("psd", svec_size(n), n) for n in self.psd]
+        sizes += [("exponential", 3, 3)] * self.exponential
         for kind, rows, size in sizes:
             if rows:
                 out.append((kind, slice(start, start + rows), size))
@@ -100,8 +108,10 @@ class ConicProgram:
                 bad = float(-part.min())
             elif kind == "second_order":
                 bad = float(np.linalg.norm(part[1:]) - part[0])
-            else:
+            elif kind == "psd":
                 bad = float(-np.linalg.eigvalsh(smat(part))[0])
+            else:
+                bad = exponential.dual_violation(part) if dual else exponential.violation(part)
             worst = max(worst, bad)
         return worst
 
@@ -134,6 +144,7 @@ class Kind(IntEnum):
     NONNEGATIVE = 1
     SECOND_ORDER = 2
     PSD = 3
+    EXPONENTIAL = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,6 +204,10 @@ class Builder:
         """Consecutive groups of ``length`` rows (t, u) with t >= |u|."""
         self._blocks.append((Kind.SECOND_ORDER, length, expression))
 
+    def exponential(self, expression: Affine) -> None:
+        """Consecutive groups of three rows (x, y, z) with y exp(x / y) <= z."""
+        self._blocks.append((Kind.EXPONENTIAL, 3, expression))
+
     def psd(self, expression: Affine, order: int) -> None:
         """One symmetric matrix of that order, as svec, is PSD."""
         self._blocks.append((Kind.PSD, order, expression))
@@ -216,7 +231,8 @@ class Builder:
         sizes: dict[Kind, list[int]] = {kind: [] for kind in Kind}
         for kind, size, expression in blocks:
             height = expression.constant.size
-            sizes[kind] += [size] * (height // size) if kind is Kind.SECOND_ORDER else [size]
+            grouped = kind in (Kind.SECOND_ORDER, Kind.EXPONENTIAL)
+            sizes[kind] += [size] * (height // size) if grouped else [size]
             rows.append(expression.rows + start)
             columns_.append(expression.columns)
             values_.append(-expression.values)
@@ -229,6 +245,7 @@ class Builder:
             sum(sizes[Kind.NONNEGATIVE]),
             tuple(sizes[Kind.SECOND_ORDER]),
             tuple(sizes[Kind.PSD]),
+            len(sizes[Kind.EXPONENTIAL]),
         )
         return ConicProgram(c, a, _join(b), cones, self.offset, self.label)
 

@@ -33,7 +33,7 @@ class ConicSolver(ABC):
     """A solver of conic programs. Stateless; maps every status word; falls back on nothing."""
 
     name: str
-    #: the cones it takes: a subset of zero, nonnegative, second_order, psd
+    #: the cones it takes, out of ``program.CONES``: zero, nonnegative, second_order, psd, exponential
     cones: frozenset[str]
     #: its typed options
     options_type: type

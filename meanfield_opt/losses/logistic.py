@@ -10,7 +10,7 @@ import numpy as np
 from scipy import special
 
 from ..errors import InputError
-from ..loss import Array, SummedLoss
+from ..loss import Array, ExponentialForm, ExponentialTerms, SummedLoss
 from ..rounding import down, up
 
 MARGIN = 1.0 - 2.0**-50  # dual points stay this far inside a closed domain, so that rounding cannot leave it
@@ -36,7 +36,7 @@ def scaled_margin(t: Array, lo: Array, hi: Array) -> tuple[Array, Array]:
 
 
 @dataclass(frozen=True)
-class Logistic(SummedLoss):
+class Logistic(SummedLoss, ExponentialTerms):
     """sum log(1 + exp(-y f)); with t = -y s in [0, 1] the conjugate is t log t + (1 - t) log(1 - t)."""
 
     name = "logistic"
@@ -87,6 +87,10 @@ class Logistic(SummedLoss):
 
     def check_targets(self, targets: Array) -> None:
         check_signs(targets, self.name)
+
+    def exponential_form(self, targets: Array) -> ExponentialForm:
+        every = np.arange(targets.size)  # exponents 0, then -y f
+        return ExponentialForm(np.tile(every, 2), targets.size + every, every, -targets.ravel(), np.ones(targets.size))
 
     def expression(self, outputs: Any, targets: Array) -> Any:
         import cvxpy

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import special
 
 from ..errors import InputError
-from ..loss import Array, SummedLoss
+from ..loss import Array, ExponentialForm, ExponentialTerms, SummedLoss
 from ..rounding import down, up
 
 
@@ -20,7 +20,7 @@ def one_hot(targets: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class Softmax(SummedLoss):
+class Softmax(SummedLoss, ExponentialTerms):
     """sum_p log sum_k exp f_kp - f_cp, c the class of sample p: the one output whose target is positive.
 
     With T the 0/1 targets, q = S + T must be a distribution in every column; the conjugate is sum q log q. Hence every
@@ -101,6 +101,14 @@ class Softmax(SummedLoss):
             raise InputError(
                 "the softmax loss needs 2 to 256 outputs, one +1 a sample and 0 (or -1) elsewhere: one-hot class labels."
             )
+
+    def exponential_form(self, targets: Array) -> ExponentialForm:
+        samples = targets.shape[1]
+        every = np.arange(targets.size)  # exponents f_k - f_c
+        sample = every % samples
+        own = np.argmax(targets > 0, axis=0)[sample] * samples + sample
+        slopes = np.repeat([1.0, -1.0], targets.size)
+        return ExponentialForm(sample, np.tile(every, 2), np.concatenate([every, own]), slopes, np.ones(samples))
 
     def expression(self, outputs: Any, targets: Array) -> Any:
         import cvxpy

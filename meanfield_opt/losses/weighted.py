@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, RefusalError
-from ..loss import Array, ConicTerms, Loss, Proximal, ResidualForm, SummedLoss
+from ..loss import (
+    Array,
+    ConicTerms,
+    ExponentialForm,
+    ExponentialTerms,
+    Loss,
+    Proximal,
+    ResidualForm,
+    SummedLoss,
+)
 from ..rounding import down, up
 from ..validate import positive, shown
 from .squared import Squared, SquaredTerms
@@ -39,7 +48,7 @@ def _weights(values: Any, name: str) -> tuple[float, ...] | None:
 
 
 @dataclass(frozen=True)
-class Weighted(SummedLoss, Proximal, ConicTerms):
+class Weighted(SummedLoss, Proximal, ConicTerms, ExponentialTerms):
     """sum over terms of weight x term; the weight is sample_weights[p] * output_weights[k] (rounded once).
 
     base: a loss (or its name) that is a sum of terms. sample_weights: P positive numbers; output_weights: d_Y of them.
@@ -132,6 +141,12 @@ class Weighted(SummedLoss, Proximal, ConicTerms):
         if inner is None:
             return None
         return replace(inner, weight=inner.weight * self.weights(targets))
+
+    def exponential_form(self, targets: Array) -> ExponentialForm | None:
+        inner = self.inner.exponential_form(targets) if isinstance(self.inner, ExponentialTerms) else None
+        if inner is None:
+            return None
+        return replace(inner, weight=inner.weight * self.weights(targets).ravel())
 
     def expression(self, outputs: Any, targets: Array) -> Any:
         import cvxpy

@@ -165,7 +165,7 @@ def test_refusals_have_reasons() -> None:
     logistic = mfo.problems.hypercube(2, loss="logistic")
     big = mfo.problems.hypercube(7)
     assert "relu" in str(DNNLift().refusal(tanh))
-    assert "logistic" in str(DNNLift().refusal(logistic))
+    assert DNNLift().refusal(logistic) is None
     assert "order 256" in str(DNNLift().refusal(big))
     assert "24" in str(ParriloLift().refusal(mfo.problems.hypercube(4)))
     assert "positive off-diagonal" in str(

@@ -9,7 +9,7 @@ import pytest
 
 import meanfield_opt as mfo
 from meanfield_opt.formulation import ConicLimits, DNNLift, Formulation, GroupLasso, MomentProgram
-from meanfield_opt.formulation.loss_terms import loss_refusal, residual_form
+from meanfield_opt.formulation.loss_terms import exponential_form, loss_refusal, residual_form
 from meanfield_opt.losses.output_bias import OutputBias
 
 CONIC: dict[str, Any] = {
@@ -23,11 +23,27 @@ CONIC: dict[str, Any] = {
     "hinge, bias": mfo.loss("output_bias", base="hinge", penalty=0.3),
     "squared hinge, free bias": mfo.loss("output_bias", base="squared_hinge", penalty=0.0),
 }
+EXPONENTIAL: dict[str, Any] = {
+    "logistic": "logistic",
+    "weighted logistic": mfo.loss("weighted", base="logistic", sample_weights=(1.0, 2.0, 0.5, 3.0)),
+    "logistic, free bias": mfo.loss("output_bias", base="logistic", penalty=0.0),
+    "logistic, bias": mfo.loss("output_bias", base="logistic", penalty=0.3),
+    "softmax": "softmax",
+    "weighted softmax": mfo.loss("weighted", base="softmax", sample_weights=(1.0, 2.0, 0.5, 3.0)),
+    "softmax, bias": mfo.loss("output_bias", base="softmax", penalty=0.3),
+}
 #: the output weights of a nonsmooth loss are found to 1e-11
 EMBEDDING = {"hinge": 1e-9, "hinge, bias": 1e-9}
 
 
 def problem_with(name: str, **extra: Any) -> mfo.TwoLayerProblem:
+    if "softmax" in name:
+        x = np.array([[1.0, 0.2], [-0.5, 1.0], [0.3, -1.0], [-1.0, -0.4]])
+        return mfo.problems.dataset(
+            x, np.eye(3)[[0, 1, 2, 1]], loss=EXPONENTIAL[name], lambda1=0.05, lambda2=0.08, **extra
+        )
+    if name in EXPONENTIAL:
+        return mfo.problems.hypercube(2, loss=EXPONENTIAL[name], lambda1=0.05, lambda2=0.08, **extra)
     return mfo.problems.hypercube(2, loss=CONIC[name], lambda1=0.05, lambda2=0.08, **extra)
 
 
@@ -46,7 +62,20 @@ def test_the_residual_form_is_the_loss(name: str) -> None:
         assert float(form.value(f).sum()) + extra == pytest.approx(base.value(f, problem.targets) + extra, rel=1e-13)
 
 
-@pytest.mark.parametrize("name", CONIC)
+@pytest.mark.parametrize("name", EXPONENTIAL)
+def test_the_exponential_form_is_the_loss(name: str) -> None:
+    problem = problem_with(name)
+    rng = np.random.default_rng(1)
+    form = exponential_form(problem)
+    assert form is not None
+    assert residual_form(problem) is None
+    base = problem.loss.base if isinstance(problem.loss, OutputBias) else problem.loss
+    for size in (0.1, 1.0, 10.0, 1e4):
+        f = size * rng.standard_normal(problem.targets.shape)
+        assert form.value(f) == pytest.approx(base.value(f, problem.targets), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", [*CONIC, *EXPONENTIAL])
 def test_embedding_is_feasible_and_keeps_the_energy(name: str) -> None:
     problem = problem_with(name, width=5.0)
     free = problem_with(name)
@@ -65,7 +94,7 @@ def test_embedding_is_feasible_and_keeps_the_energy(name: str) -> None:
         assert program.violation(x) <= 1e-9 * max(1.0, np.abs(x).max())
 
 
-@pytest.mark.parametrize("name", CONIC)
+@pytest.mark.parametrize("name", [*CONIC, *EXPONENTIAL])
 def test_programs_agree_with_the_loss_of_cvxpy_and_give_dual_points(name: str) -> None:
     """Same dictionary, three ways: conic group lasso, conic moment program, the loss's own expression."""
     from meanfield_backends.clarabel_ import SOLVER
@@ -91,14 +120,32 @@ def test_programs_agree_with_the_loss_of_cvxpy_and_give_dual_points(name: str) -
         assert problem.dual_value(z / max(worst, 1.0)) == pytest.approx(value, rel=1e-3)
 
 
-@pytest.mark.parametrize("name", ["logistic", "softmax"])
-def test_losses_without_a_residual_form_are_refused_by_name(name: str) -> None:
-    targets = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]]) if name == "softmax" else np.array([[1.0, -1.0, 1.0]])
-    problem = mfo.problems.dataset(np.eye(3), targets.T, loss=name, lambda1=0.1, lambda2=0.1)
-    assert name in str(loss_refusal(problem))
+@pytest.mark.parametrize("name", ["clarabel", "scs", "picos", "highs", "mosek"])
+def test_losses_without_any_form_are_refused_by_name(name: str) -> None:
+    loss = mfo.loss_from(
+        lambda f, y: np.sqrt(1.0 + (f - y) ** 2) - 1.0,
+        gradient=lambda f, y: (f - y) / np.sqrt(1.0 + (f - y) ** 2),
+        conjugate=lambda s, y: np.where(np.abs(s) <= 1, s * y + 1.0 - np.sqrt(np.maximum(1.0 - s**2, 0.0)), np.inf),
+        curvature=1.0,
+    )
+    problem = mfo.problems.hypercube(2, loss=loss)
+    assert "numpy_loss" in str(loss_refusal(problem))
     assert "cvxpy" in str(loss_refusal(problem))
-    with pytest.raises(mfo.RefusalError, match=name):
-        mfo.solve(problem, "clarabel")
+    with pytest.raises(mfo.RefusalError, match="numpy_loss"):
+        mfo.solve(problem, name)
+
+
+@pytest.mark.parametrize("name", ["picos", "highs"])
+def test_solvers_without_the_exponential_cone_refuse_by_its_name(name: str) -> None:
+    problem = problem_with("weighted logistic")
+    assert loss_refusal(problem) is None
+    with pytest.raises(mfo.RefusalError, match="exponential cone: clarabel, scs, mosek and cvxpy take it"):
+        mfo.solve(problem, name)
+
+
+def test_cvxopt_through_cvxpy_refuses_the_exponential_cone() -> None:
+    with pytest.raises(mfo.RefusalError, match="CVXOPT does not take the exponential cone"):
+        mfo.solve(problem_with("logistic"), "cvxpy", solver="CVXOPT")
 
 
 def test_hinge_through_a_conic_backend_is_proved() -> None:

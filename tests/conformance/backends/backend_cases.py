@@ -146,12 +146,8 @@ OPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("scs", "tanh, width 4"): {"samples": 2, "rounds": 12},  # later rounds gain less than is asked for
     ("scs", "aligned 2, a=2"): FEWER,
     ("scs", "aligned 3, a=2"): FEWER,
-}
-
-#: not asked at all, with the reason
-TOO_SLOW: dict[tuple[str, str], str] = {
-    ("highs", "aligned 3, a=2"): "many cut rounds, minutes",
-    ("highs", "whitened 4"): "many cut rounds, minutes",
+    ("highs", "aligned 3, a=2"): FEWER,
+    ("highs", "whitened 4"): FEWER,
 }
 
 

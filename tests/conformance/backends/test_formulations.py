@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from backend_cases import CASES, SOLVERS, TOO_SLOW, problem_named, run_or_skip, solution_of
+from backend_cases import CASES, SOLVERS, problem_named, run_or_skip, solution_of
 
 import meanfield_opt as mfo
 from meanfield_backends.conic import solve_formulation
@@ -114,8 +114,6 @@ def cells() -> list[Any]:
 def test_every_formulation_on_every_solver(name: str, label: str) -> None:
     """Primal and dual values agree, the dual point is feasible, bounds are on their side, measures are feasible."""
     solver = SOLVERS[name]
-    if (name, label) in TOO_SLOW:
-        pytest.skip(TOO_SLOW[name, label])
     problem = problem_of(label)
     accuracy = PROGRAM_ACCURACY.get(name, 2e-6)
     best = math.inf

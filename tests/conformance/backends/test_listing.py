@@ -7,6 +7,7 @@ from backend_cases import NAMES
 
 import meanfield_opt as mfo
 from meanfield_opt.bench import backend_table, bench
+from meanfield_opt.losses.logistic import Logistic
 
 
 def test_backend_table_has_a_row_a_backend() -> None:
@@ -43,8 +44,12 @@ def test_cvxpy_solvers_by_name(solver: str) -> None:
         mfo.solve(problem, "cvxpy", solver="BEST")
 
 
-def test_cvxpy_takes_losses_without_a_residual_form() -> None:
+def test_cvxpy_takes_losses_without_a_conic_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By their own expression, like the loss of a user that writes one."""
+    monkeypatch.setattr(Logistic, "exponential_form", lambda self, targets: None)
     problem = mfo.problems.hypercube(2, loss="logistic", lambda1=0.05, lambda2=0.05)
+    with pytest.raises(mfo.RefusalError, match="neither a residual nor an exponential form"):
+        mfo.solve(problem, "clarabel")
     solution = mfo.solve(problem, "cvxpy")
     assert solution.stats["sampled_gap"] < 1e-5
     certificate = mfo.certify(problem, solution)

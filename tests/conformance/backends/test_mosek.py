@@ -54,6 +54,8 @@ MODELS: dict[
     "group lasso": (aligned, dictionary(GroupLasso), VALUE),
     "group lasso, hinge": (lambda: aligned(loss="hinge"), dictionary(GroupLasso), None),
     "group lasso, huber": (lambda: aligned(loss="huber"), dictionary(GroupLasso), None),
+    "group lasso, logistic": (lambda: aligned(loss="logistic"), dictionary(GroupLasso), None),
+    "moment, logistic": (lambda: aligned(loss="logistic"), dictionary(MomentProgram), None),
     "group lasso, width": (lambda: aligned(width=0.3), dictionary(GroupLasso), None),
     "moment": (aligned, dictionary(MomentProgram), VALUE),
     "dnn lift": (aligned, lambda problem: DNNLift(), VALUE),
@@ -78,15 +80,20 @@ class DocumentedTask:
         assert file.cones.nonnegative == cones.nonnegative
         assert file.cones.second_order == cones.second_order
         assert file.cones.psd == cones.psd
+        assert file.cones.exponential == cones.exponential
         start = file.cones.zero
         less = y[start : start + cones.nonnegative]  # of u - A x >= 0
         self._y = np.concatenate([y[: cones.zero], -less, y[cones.zero : start]])
         self._doty, self._bars = [], []
+        accs: list[Any] = []
         for kind, rows, size in file.cones.blocks():
             if kind == "second_order":
                 self._doty.append(y[rows])
+            elif kind == "exponential":  # MOSEK's cone is (z, y, x)
+                accs.append(y[rows][::-1])
             elif kind == "psd":
                 self._bars.append(y[rows] / svec_weights(size))
+        self._doty += accs
 
     def gety(self, whence: Any) -> Any:
         return self._y
@@ -129,7 +136,7 @@ def test_the_model_file_solved_elsewhere_has_the_value_and_our_multipliers(
     assert program.dual_objective(y) == pytest.approx(value, rel=20 * accuracy, abs=1e-5)
 
 
-@pytest.mark.parametrize("label", ["group lasso", "dnn lift"])
+@pytest.mark.parametrize("label", ["group lasso", "dnn lift", "group lasso, logistic"])
 def test_wrong_signs_would_be_seen(label: str, tmp_path: Path) -> None:
     """The law above has teeth: with any one kind of multiplier negated it fails."""
     pytest.importorskip("mosek")

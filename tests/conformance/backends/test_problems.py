@@ -8,7 +8,6 @@ import pytest
 from backend_cases import (
     CASES,
     NAMES,
-    TOO_SLOW,
     accepts,
     backend_here,
     cells,
@@ -28,8 +27,6 @@ from meanfield_opt.plugins import FAMILIES
 @pytest.mark.parametrize(("name", "label"), cells())
 def test_backend_reaches_the_optimum_or_refuses_with_a_reason(name: str, label: str) -> None:
     backend = backend_here(name)
-    if (name, label) in TOO_SLOW:
-        pytest.skip(TOO_SLOW[name, label])
     problem = problem_named(label)
     reason = backend.refusal(problem)
     if reason is not None:
@@ -60,9 +57,7 @@ def test_backend_reaches_the_optimum_or_refuses_with_a_reason(name: str, label: 
 
 def consistent(label: str, names: list[str]) -> None:
     """No lower bound that one backend's answer proves lies above the upper bound of another's."""
-    found = {
-        name: certificate_of(name, label) for name in names if accepts(name, label) and (name, label) not in TOO_SLOW
-    }
+    found = {name: certificate_of(name, label) for name in names if accepts(name, label)}
     assert found, "a problem that no backend takes"
     lower = max(found, key=lambda name: found[name].lower_bound)
     upper = min(found, key=lambda name: found[name].upper_bound)

@@ -11,13 +11,26 @@ import pytest
 from backend_cases import NAMES, SOLVERS, backend_here, planar
 
 import meanfield_opt as mfo
+from meanfield_backends.conic import solve_formulation
 from meanfield_opt.backend import BACKENDS
 from meanfield_opt.errors import MissingDependencyError, SolveError
-from meanfield_opt.formulation import ArrangementSDP, DNNLift, GroupLasso, MomentProgram, ParriloLift
+from meanfield_opt.formulation import ArrangementSDP, ConicLimits, DNNLift, GroupLasso, MomentProgram, ParriloLift
+from meanfield_opt.formulation.program import CONES
 from meanfield_opt.formulation.solver import import_solver
 from meanfield_opt.problem import MeanFieldProblem
 
 cube = mfo.problems.hypercube
+
+
+def numpy_loss() -> mfo.Loss:
+    """sqrt(1 + (f - y)^2) - 1 from numpy functions: without any conic form."""
+    return mfo.loss_from(
+        lambda f, y: np.sqrt(1.0 + (f - y) ** 2) - 1.0,
+        gradient=lambda f, y: (f - y) / np.sqrt(1.0 + (f - y) ** 2),
+        conjugate=lambda s, y: np.where(np.abs(s) <= 1, s * y + 1.0 - np.sqrt(np.maximum(1.0 - s**2, 0.0)), np.inf),
+        curvature=1.0,
+    )
+
 
 PROBLEMS: dict[str, Callable[[], MeanFieldProblem]] = {
     "quadratic": lambda: mfo.problems.stability_program("C5"),
@@ -25,6 +38,7 @@ PROBLEMS: dict[str, Callable[[], MeanFieldProblem]] = {
     "design": lambda: mfo.problems.optimal_design(2),
     "logistic": lambda: cube(2, loss="logistic"),
     "hinge": lambda: cube(2, loss="hinge"),
+    "numpy loss": lambda: cube(2, loss=numpy_loss()),
     "free tanh": lambda: cube(2, activation="tanh"),
     "free sigmoid": lambda: cube(2, activation="sigmoid"),
     "free gelu": lambda: cube(2, activation="gelu"),
@@ -53,7 +67,12 @@ REFUSALS = [
     *((name, "free cubic", "degree 3") for name in CONIC),
     *((name, "narrow gelu", "the search for patterns has no end") for name in CONIC),
     *((name, "narrow cubic", "not attained under any width") for name in CONIC),
-    *((name, "logistic", "the logistic loss is not written in the zero") for name in CONIC if name != "cvxpy"),
+    *(
+        (name, "logistic", "the logistic loss needs the exponential cone")
+        for name in ("picos", "highs")
+        if name in NAMES
+    ),
+    *((name, "numpy loss", "the numpy_loss loss is not written in the zero") for name in CONIC if name != "cvxpy"),
     ("column_generation", "quadratic", "two-layer problems only"),
     ("column_generation", "hinge", "hinge loss is not smooth"),
     ("enumeration", "quadratic", "two-layer problems only"),
@@ -89,7 +108,7 @@ def test_each_refusal_has_its_reason(name: str, label: str, words: str) -> None:
         ("dnn_lift", "narrow tanh", "is for relu"),
         ("parrilo", "whitened 4", "24 is the limit"),
         ("arrangement_sdp", "whitened 4", "given by a factor"),
-        ("dnn_lift", "cvxpy logistic", "group_lasso formulation only"),
+        ("dnn_lift", "cvxpy, numpy loss", "group_lasso formulation only"),
     ],
 )
 def test_each_formulation_asked_of_a_backend_is_refused_with_its_reason(
@@ -98,7 +117,7 @@ def test_each_formulation_asked_of_a_backend_is_refused_with_its_reason(
     problem = {
         "narrow tanh": lambda: cube(2, activation="tanh", width=3.0),
         "whitened 4": lambda: cube(4),
-        "cvxpy logistic": lambda: cube(2, loss="logistic"),
+        "cvxpy, numpy loss": lambda: cube(2, loss=numpy_loss()),
     }[label]()
     name = "cvxpy" if label.startswith("cvxpy") else "clarabel"
     with pytest.raises(mfo.InputError, match=words):
@@ -112,15 +131,15 @@ def test_formulations_refuse_with_reasons() -> None:
         (GroupLasso(atoms), planar(), "the dictionary is over 4 samples"),
         (MomentProgram(atoms), planar(), "the dictionary is over 4 samples"),
         (MomentProgram(np.ones((1, 256))), cube(8), "PSD block would have order"),
-        (GroupLasso(atoms), cube(2, loss="logistic"), "logistic"),
-        (MomentProgram(atoms), cube(2, loss="logistic"), "logistic"),
+        (GroupLasso(atoms), cube(2, loss=numpy_loss()), "numpy_loss"),
+        (MomentProgram(atoms), cube(2, loss=numpy_loss()), "numpy_loss"),
         (DNNLift(), tanh, "relu"),
         (DNNLift(), cube(2, width=2.0), "free mass"),
         (DNNLift(), cube(7), "order 256"),
-        (DNNLift(), cube(2, loss="logistic"), "logistic"),
+        (DNNLift(), cube(2, loss=numpy_loss()), "numpy_loss"),
         (DNNLift(reduced=True), cube(2, geometry="aligned", alignment=2.0), "positive off-diagonal"),
         (ParriloLift(), cube(4), "24"),
-        (ParriloLift(), cube(2, loss="logistic"), "logistic"),
+        (ParriloLift(), cube(2, loss=numpy_loss()), "numpy_loss"),
         (ArrangementSDP.enumerated(planar(6, seed=3)), relu, "factor"),
         (ArrangementSDP.enumerated(planar(6, seed=3)), planar(8, seed=3), "other data"),
     ]
@@ -133,12 +152,14 @@ def test_formulations_refuse_with_reasons() -> None:
 @pytest.mark.parametrize("name", SOLVERS)
 def test_cones_that_are_missing_are_refused_by_name(name: str) -> None:
     solver = SOLVERS[name]
-    if "psd" in solver.cones:
-        assert solver.cones == {"zero", "nonnegative", "second_order", "psd"}
-        return
+    assert solver.cones <= set(CONES)
     backend_here(name)
-    with pytest.raises(mfo.RefusalError, match="does not take the psd cone"):
-        mfo.solve(cube(2), name, formulation="dnn_lift")
+    if "psd" not in solver.cones:
+        with pytest.raises(mfo.RefusalError, match="does not take the psd cone"):
+            mfo.solve(cube(2), name, formulation="dnn_lift")
+    if "exponential" not in solver.cones:
+        with pytest.raises(mfo.RefusalError, match="does not take the exponential cone"):
+            solve_formulation(solver, GroupLasso(np.ones((2, 4))), cube(2, loss="logistic"), ConicLimits())
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -36,6 +36,11 @@ def tiny(kind: str, cone: str) -> ConicProgram:
             builder.psd(Affine.make([1.0, 0.0, 1.0], [1], [x[1]], [math.sqrt(2.0)]), 2)
         else:  # [[-x0, x1], [x1, 1]]
             builder.psd(Affine.make([0.0, 0.0, 1.0], [0, 1], [x[0], x[1]], [-1.0, math.sqrt(2.0)]), 2)
+    elif cone == "exponential":
+        if kind == "infeasible":  # exp(x1) <= 1
+            builder.exponential(Affine.make([0.0, 1.0, 1.0], [0], [x[1]], [1.0]))
+        else:  # exp(x0) <= 1 - x1
+            builder.exponential(Affine.make([0.0, 1.0, 1.0], [0, 2], [x[0], x[1]], [1.0, -1.0]))
     elif cone == "zero":  # x1 = 3
         builder.zero(Affine.make([-3.0], [0], [x[1]], [1.0]))
         if kind == "unbounded":
@@ -43,7 +48,7 @@ def tiny(kind: str, cone: str) -> ConicProgram:
     return builder.build()
 
 
-@pytest.mark.parametrize("cone", ["zero", "second_order", "psd"])
+@pytest.mark.parametrize("cone", ["zero", "second_order", "psd", "exponential"])
 @pytest.mark.parametrize(
     ("kind", "status"), [("infeasible", mfo.Status.INFEASIBLE), ("unbounded", mfo.Status.UNBOUNDED)]
 )
