@@ -27,8 +27,8 @@ def test_points_of_both_cones_pair_nonnegatively(
     tight, touching = point / [1.0, 1.0, 1.0 + above], other / [1.0, 1.0, 1.0 + more]
     assert abs(violation(tight)) <= 1e-9 * np.abs(tight).max()
     assert abs(dual_violation(touching)) <= 1e-9 * np.abs(touching).max()
-    assert violation(tight + [0.5 * y, 0.0, 0.0]) > 0.0
-    assert dual_violation(touching - [0.0, 0.5 * down, 0.0]) > 0.0
+    assert violation(tight + np.array([0.5 * y, 0.0, 0.0])) > 0.0
+    assert dual_violation(touching - np.array([0.0, 0.5 * down, 0.0])) > 0.0
 
 
 @pytest.mark.parametrize(
