@@ -12,19 +12,16 @@ import time
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...files import replacing
 from ..engine import Limits
+from . import checkpoint
+from .forest import splice
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int32]
-
-T = TypeVar("T", bound=np.generic)
 
 log = logging.getLogger(__name__)
 
@@ -106,18 +103,6 @@ class Found:
     proved: int
 
 
-def orthants(dimension: int) -> Array:
-    """The 2^n cones spanned by the signed unit vectors, in binary order (bit i set: -e_i)."""
-    signs = np.array([[1.0 - 2.0 * ((code >> i) & 1) for i in range(dimension)] for code in range(2**dimension)])
-    return np.asarray(signs[:, None, :] * np.eye(dimension))
-
-
-def whole_space(dimension: int) -> tuple[Ints, Array]:
-    """The forest of the 2^n orthants, none of them cut, and its leaves."""
-    leaves = orthants(dimension)
-    return np.zeros(leaves.shape[0], np.int32), leaves
-
-
 @dataclass
 class _State:
     ops: Ints
@@ -126,6 +111,8 @@ class _State:
     best: float
     point: Array
     stage: int
+    #: whether status 0 already means the level of ``stage``
+    fresh: bool = False
     #: (squared ratio, point) of good points met, for column generation
     seen: list[tuple[float, Array]] = field(default_factory=list)
 
@@ -154,39 +141,96 @@ def search(view: View, limits: Limits) -> Found:
     """Refine until the bound is within ``limits.target`` of the best ratio seen, or the time is up."""
     # compile (or load) the kernel first: a first use must not spend the time that was given for the search
     view.refine(np.zeros((0, view.dimension, view.dimension)), 1.0, 1.0, 1)
-    deadline = time.perf_counter() + limits.seconds
-    state = _resume(view, limits.checkpoint) or _begin(view)
     # every stage looks at all rows again at the cones it takes up, so many rows mean fewer stages
     ladder = GAPS if view.rows * view.dimension < 8000 else GAPS[1::2]
     gaps = [gap for gap in ladder if gap > 2.0 * limits.target] + [limits.target]
-    partition: Partition | None = None
     nodes = needed = 0
-    saved = time.perf_counter()
     with ThreadPoolExecutor(max(1, limits.workers)) as pool:
+        state, partition = _resumed(view, limits, gaps, pool) or (_begin(view), None)
+        if partition is not None:
+            needed = int((~view.outside(state.leaves)).sum())
+        saved = time.perf_counter()
+        deadline = saved + limits.seconds
         while state.stage < len(gaps):
             gap = gaps[state.stage]
-            state.status[state.status == 0] = -1
+            if not state.fresh:
+                state.status[state.status == 0] = -1
+            state.fresh = False
             while True:
                 todo = np.flatnonzero(state.status < 0)
                 level, final = state.best * (1 + gap) ** 2, state.best * (1 + limits.target) ** 2
                 if todo.size == 0:
                     break
                 if time.perf_counter() > deadline or state.leaves.shape[0] > MOST_LEAVES:
-                    _save(view, state, limits.checkpoint)
+                    _save(view, state, partition, limits.checkpoint)
                     return Found(partition, state.best, state.point, state.points(), False, nodes, state.stage, needed)
                 nodes += _round(view, state, todo, level, final, pool, limits.workers, deadline)
                 if limits.progress is not None:
                     proved = math.inf if partition is None else math.sqrt(partition.level)
                     limits.progress(proved, math.sqrt(state.best), int((state.status < 0).sum()))
                 if time.perf_counter() - saved > 20.0:
-                    _save(view, state, limits.checkpoint)
+                    _save(view, state, partition, limits.checkpoint)
                     saved = time.perf_counter()
             partition = Partition(level, state.ops)
             needed = int((~view.outside(state.leaves)).sum())
             log.debug("gap %.1e proved with %d leaves", gap, state.leaves.shape[0])
             state.stage += 1
-    _save(view, state, limits.checkpoint)
+    _save(view, state, partition, limits.checkpoint)
     return Found(partition, state.best, state.point, state.points(), True, nodes, state.stage, needed)
+
+
+def _save(view: View, state: _State, partition: Partition | None, file: str | None) -> None:
+    if file is not None:
+        proved = math.inf if partition is None else partition.level
+        checkpoint.save(file, view.digest, checkpoint.Saved(state.ops, state.leaves, state.best, state.point, proved))
+
+
+def _resumed(
+    view: View, limits: Limits, gaps: list[float], pool: ThreadPoolExecutor
+) -> tuple[_State, Partition | None] | None:
+    """The saved state, and the saved bound, once every leaf has been tested again (which is not counted as search time)."""
+    found = None if limits.checkpoint is None else checkpoint.load(limits.checkpoint, view.digest)
+    if found is None:
+        return None
+    state = _State(found.ops, found.leaves, _untested(view, found.leaves), max(found.best, 1e-250), found.point, 0)
+    state.stage = sum(state.best * (1 + gap) ** 2 >= found.proved * (1 - 1e-12) for gap in gaps)
+    final = state.best * (1 + limits.target) ** 2
+    if state.stage < len(gaps):
+        _retest(view, state, state.best * (1 + gaps[state.stage]) ** 2, final, pool)
+        state.fresh = True
+    if not math.isfinite(found.proved):
+        return state, None
+    status = state.status.copy()
+    _retest(view, state, found.proved, min(final, found.proved), pool)
+    whole = not (state.status < 0).any()
+    state.status = status
+    if not whole:
+        state.stage = min(state.stage, len(gaps) - 1)
+    return state, Partition(found.proved, state.ops) if whole else None
+
+
+def _retest(view: View, state: _State, level: float, final: float, pool: ThreadPoolExecutor) -> None:
+    """Test each open leaf as it is, without cutting it."""
+    open_ = np.flatnonzero(state.status < 0)
+    chunks = [open_[i : i + 512] for i in range(0, open_.size, 512)]
+
+    def work(chunk: NDArray[np.intp]) -> tuple[NDArray[np.int8], list[Array]]:
+        status, best, done = np.full(chunk.size, -1, np.int8), [], 0
+        while done < chunk.size:
+            result = view.refine(state.leaves[chunk[done:]], level, final, 1)
+            if result.done == 0:
+                break
+            ends = result.spans[: result.done, 1]
+            uncut = np.diff(ends, prepend=0) == 1
+            status[done : done + result.done] = np.where(uncut, result.status[ends - 1], -1)
+            best.append(result.best)
+            done += result.done
+        return status, best
+
+    for chunk, (status, best) in zip(chunks, pool.map(work, chunks)):
+        state.status[chunk] = status
+        for point in best:
+            state.note(point)
 
 
 def _begin(view: View) -> _State:
@@ -240,59 +284,8 @@ def _round(
     items = np.concatenate(treated)
     new_ops = np.concatenate(ops)
     at = np.flatnonzero(state.ops == 0)[items]
-    state.ops = _splice(state.ops, at, np.concatenate(op_counts), new_ops)
+    state.ops = splice(state.ops, at, np.concatenate(op_counts), new_ops)
     counts = np.concatenate(leaf_counts)
-    state.leaves = _splice(state.leaves, items, counts, np.concatenate(leaves))
-    state.status = _splice(state.status, items, counts, np.concatenate(status))
+    state.leaves = splice(state.leaves, items, counts, np.concatenate(leaves))
+    state.status = splice(state.status, items, counts, np.concatenate(status))
     return int(new_ops.size)
-
-
-def _splice(old: NDArray[T], at: NDArray[np.intp], counts: NDArray[np.int64], new: NDArray[T]) -> NDArray[T]:
-    """``old`` with entry at[k] replaced by counts[k] entries of ``new``, in order."""
-    repeats = np.ones(old.shape[0], np.int64)
-    repeats[at] = counts
-    replaced = np.zeros(old.shape[0], np.bool_)
-    replaced[at] = True
-    out = np.repeat(old, repeats, axis=0)
-    out[np.repeat(replaced, repeats)] = new
-    return out
-
-
-def _file(view: View, checkpoint: str | None) -> Path | None:
-    return None if checkpoint is None else Path(f"{checkpoint}.{view.digest[:16]}.npz")
-
-
-def _save(view: View, state: _State, checkpoint: str | None) -> None:
-    path = _file(view, checkpoint)
-    if path is None:
-        return
-    with replacing(path, "the checkpoint of the proof") as part, part.open("wb") as stream:
-        np.savez(
-            stream,
-            ops=state.ops,
-            leaves=state.leaves,
-            status=state.status,
-            best=state.best,
-            point=state.point,
-            stage=state.stage,
-            digest=view.digest,
-        )
-
-
-def _resume(view: View, checkpoint: str | None) -> _State | None:
-    """The saved partition, of which only the shape is used: every leaf is tested again before it counts."""
-    path = _file(view, checkpoint)
-    if path is None or not path.exists():
-        return None
-    with np.load(path) as saved:
-        if str(saved["digest"]) != view.digest:
-            return None
-        leaves = saved["leaves"]
-        return _State(
-            saved["ops"],
-            leaves,
-            _untested(view, leaves),
-            float(saved["best"]),
-            saved["point"],
-            max(int(saved["stage"]) - 1, 0),
-        )

@@ -22,7 +22,8 @@ from ...geometry import FactorGeometry
 from ...problem import TwoLayerProblem
 from ...symmetry.inputs import input_group
 from ..engine import Limits, Outcome, ProofEngine, Question, SupremumProof
-from .driver import CHUNK_NODES, ITEM_NODES, MOST_POINTS, Refined, View, search, whole_space
+from .driver import CHUNK_NODES, ITEM_NODES, MOST_POINTS, Refined, View, search
+from .forest import whole_space
 from .orbits import roots_in_chamber, symmetry_artefact
 
 Array = NDArray[np.float64]

@@ -12,7 +12,7 @@ from ...checker.chamber import MOST_WALLS, Chamber
 from ...checker.codec import encode_array
 from ...checker.cones import dot_in_order
 from ...symmetry.inputs import InputGroup
-from .driver import orthants
+from .forest import orthants
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]

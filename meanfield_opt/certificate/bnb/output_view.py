@@ -17,7 +17,8 @@ from ...checker.output_view import OutputForm, output_form, output_sigma
 from ...checker.slopes import float_slopes
 from ...geometry import DiagonalPlusLowRank
 from ..engine import Limits, Outcome, ProofEngine, Question, SupremumProof
-from .driver import CHUNK_NODES, ITEM_NODES, Refined, View, search, whole_space
+from .driver import CHUNK_NODES, ITEM_NODES, Refined, View, search
+from .forest import whole_space
 
 Array = NDArray[np.float64]
 
