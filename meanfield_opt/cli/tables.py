@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ..certificate import Certificate
 from ..pattern import Pattern
@@ -26,7 +27,7 @@ def live_display() -> Iterator[Callable[[str], None]]:
         return
     console = Console(stderr=True)
     with console.status("working ...") as status:
-        yield lambda text: status.update(text)
+        yield lambda text: status.update(Text(text))
 
 
 def simple_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -36,9 +37,10 @@ def simple_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    console = Console()
+    # names and messages are shown as they are: [mosek] and :name: are no markup
+    console = Console(markup=False, emoji=False)
     if not console.is_terminal:
-        console = Console(width=WIDTH)  # piped output does not depend on the terminal
+        console = Console(width=WIDTH, markup=False, emoji=False)  # piped output does not depend on the terminal
     console.print(table)
 
 

@@ -31,7 +31,7 @@ WORDS = {
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ProofTree:
     """A proof as the JSON value that ``meanfield_opt.checker.copositive.replay`` understands.
 
@@ -63,6 +63,9 @@ class ProofTree:
 
     def __str__(self) -> str:
         return "; ".join(WORDS[k] for k in self.kinds)
+
+    def __repr__(self) -> str:
+        return f"<proof: {self}>"
 
 
 @final

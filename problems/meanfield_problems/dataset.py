@@ -43,9 +43,9 @@ def dataset(
     y = y[:, None] if y.ndim == 1 else y
     if x.shape[0] != y.shape[0]:
         raise InputError(f"X has {x.shape[0]} samples and Y has {y.shape[0]}; they must agree.")
-    for array, name in ((x, "X"), (y, "Y")):
+    for array, letter in ((x, "X"), (y, "Y")):
         if float(np.abs(array).max()) > LARGEST_ENTRY:
-            raise InputError(f"{name} has entries above {LARGEST_ENTRY:g}, whose squares overflow; scale them down.")
+            raise InputError(f"{letter} has entries above {LARGEST_ENTRY:g}, whose squares overflow; scale them down.")
     if x.shape[0] < 2:
         raise InputError("a dataset needs at least 2 samples.")
     if (np.ptp(y, axis=0) == 0).any():

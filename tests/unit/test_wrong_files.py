@@ -139,3 +139,13 @@ def test_objects_that_save_themselves(tmp_path: Path) -> None:
             thing.save(tmp_path / "no" / "folder.json")  # type: ignore[union-attr]
         with pytest.raises(mfo.InputError, match="must name a file"):
             thing.save(None)  # type: ignore[union-attr, arg-type]
+
+
+def test_tables_show_brackets_and_names_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An install line such as meanfield-opt[mosek] is no markup, and a data file gives the problem its name."""
+    path = tmp_path / "[red]data:smile:.csv"
+    path.write_text("x,y\n1,1\n2,-1\n3,1\n-1,-1\n")
+    assert main(["solve", str(path)]) == 0
+    assert capsys.readouterr().out.startswith("[red]data:smile:.csv")
+    assert main(["losses"]) == 0
+    assert "sample_weights[p]" in capsys.readouterr().out
