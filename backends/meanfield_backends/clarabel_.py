@@ -11,11 +11,13 @@ import numpy as np
 from scipy import sparse
 
 from meanfield_opt.backend import Availability
+from meanfield_opt.errors import InputError
 from meanfield_opt.formulation import ConicAnswer, ConicLimits, ConicProgram, ConicSolver
 from meanfield_opt.formulation.program import CONES
 from meanfield_opt.formulation.solver import import_solver, map_status, package_availability, recorded_warnings
 from meanfield_opt.formulation.symmetric import upper_order
 from meanfield_opt.solution import Status
+from meanfield_opt.validate import positive
 
 from .conic import ConicBackend
 
@@ -45,6 +47,11 @@ class ClarabelOptions:
     chordal_decomposition_enable: bool = True
     max_step_fraction: float = 0.99
     objective_scale: float = 100.0
+
+    def __post_init__(self) -> None:
+        if not 0 < positive(self.max_step_fraction, "max_step_fraction") < 1:
+            raise InputError(f"max_step_fraction must lie in (0, 1), not {self.max_step_fraction!r}.")
+        positive(self.objective_scale, "objective_scale")
 
 
 @dataclass(frozen=True)
@@ -79,9 +86,12 @@ class ClarabelSolver(ConicSolver):
             settings.max_iter = limits.max_iterations
         n = program.c.size
         with recorded_warnings() as record:
-            solver = clarabel.DefaultSolver(
-                sparse.csc_matrix((n, n)), options.objective_scale * program.c, a, b, cones, settings
-            )
+            try:
+                solver = clarabel.DefaultSolver(
+                    sparse.csc_matrix((n, n)), options.objective_scale * program.c, a, b, cones, settings
+                )
+            except Exception as error:  # Clarabel has no type of its own for a method that it was built without
+                raise InputError(f"clarabel takes no such options: {error}.") from error
             setup = time.perf_counter() - begin
             result = solver.solve()
         word = str(result.status)

@@ -29,6 +29,7 @@ from meanfield_opt.problem import MeanFieldProblem, TwoLayerProblem
 from meanfield_opt.solution import Solution, Status
 
 from .conic import USABLE, ConicBackend, in_width, not_attained, split_options
+from .mosek_ import NO_LICENCE
 from .refine import Refinement
 
 Array = NDArray[np.float64]
@@ -105,11 +106,11 @@ def run_problem(
             problem.solve(solver=name, **settings_for(name, limits))
         except cvxpy.error.SolverError as error:
             if "license" in str(error).lower() or "licence" in str(error).lower():
-                raise LicenseError(f"{name} has no usable licence: {error}") from error
+                raise LicenseError(NO_LICENCE) from error
             return Status.FAILED, f"{name}: {error}", 0.0, time.perf_counter() - begin, None
         except Exception as error:
             if "mosek" in type(error).__module__.lower() and "licen" in str(error).lower():
-                raise LicenseError("MOSEK has no usable licence: put mosek.lic into ~/mosek.") from error
+                raise LicenseError(NO_LICENCE) from error
             raise
     status = map_status(STATUSES, problem.status, "cvxpy")
     seconds = time.perf_counter() - begin

@@ -16,6 +16,7 @@ from meanfield_opt.errors import SolveError
 from meanfield_opt.formulation import ConicAnswer, ConicLimits, ConicProgram, ConicSolver
 from meanfield_opt.formulation.solver import import_solver, map_status, package_availability, recorded_warnings
 from meanfield_opt.solution import Status
+from meanfield_opt.validate import integer, positive
 
 from .conic import ConicBackend
 
@@ -54,12 +55,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class HighsOptions:
-    """rounds: cut rounds. directions: tangents per coordinate at the start. cut_tolerance: relative cone violation at
-    which the polyhedral approximation counts as exact."""
+    """cut_rounds: rounds of cuts a program. directions: tangents per coordinate at the start. cut_tolerance: relative cone
+    violation at which the polyhedral approximation counts as exact."""
 
-    rounds: int = 40
+    cut_rounds: int = 40
     directions: int = 9
     cut_tolerance: float = 1e-7
+
+    def __post_init__(self) -> None:
+        integer(self.cut_rounds, "cut_rounds", least=1)
+        integer(self.directions, "directions", least=2)
+        positive(self.cut_tolerance, "cut_tolerance")
 
 
 def _load() -> Any:
@@ -198,7 +204,7 @@ class _OuterApproximation:
         """(HiGHS's last word, remaining relative cone violation)."""
         violation = math.inf
         word = "kNotset"
-        for round_ in range(1, self.options.rounds + 1):
+        for round_ in range(1, self.options.cut_rounds + 1):
             self.rounds = round_
             left = self.limits.time_limit - (time.perf_counter() - begin)
             if left <= 0:

@@ -21,6 +21,7 @@ from meanfield_opt.formulation.program import CONES
 from meanfield_opt.formulation.solver import import_solver, map_status, package_availability, recorded_warnings
 from meanfield_opt.formulation.symmetric import lower_indices, svec_size, svec_weights
 from meanfield_opt.solution import Status
+from meanfield_opt.validate import integer
 
 from .conic import ConicBackend
 
@@ -56,6 +57,11 @@ TERMINATIONS = {
     "trm_internal_stop": Status.FAILED,
 }
 
+NO_LICENCE = (
+    "MOSEK is installed but has no usable licence: put mosek.lic into ~/mosek (free for academics at mosek.com), "
+    "or choose another backend such as clarabel."
+)
+
 FILE_FORMATS = (".cbf", ".ptf", ".jtask", ".task")
 
 
@@ -65,6 +71,9 @@ class MosekOptions:
 
     threads: int = 1
     presolve: bool = True
+
+    def __post_init__(self) -> None:
+        integer(self.threads, "threads", least=0)
 
 
 def _load() -> Any:
@@ -171,10 +180,7 @@ def _typed(mosek: Any, error: Any) -> Exception:
     code = getattr(error, "errno", None)
     number = int(getattr(code, "value", code) if code is not None else -1)
     if 1000 <= number <= 1030:
-        return LicenseError(
-            "MOSEK is installed but has no usable licence: put mosek.lic into ~/mosek (free for academics at mosek.com), "
-            "or choose another backend such as clarabel."
-        )
+        return LicenseError(NO_LICENCE)
     return SolveError(f"MOSEK failed: {error}")
 
 

@@ -21,6 +21,7 @@ from meanfield_opt.formulation.symmetric import svec, unpacking
 from meanfield_opt.solution import Status
 
 from .conic import USABLE, ConicBackend
+from .mosek_ import NO_LICENCE
 
 Array = NDArray[np.float64]
 
@@ -47,12 +48,12 @@ PROBLEM_STATES = {
 #: singular inputs end at residuals of 2e-8, and grow from there)
 FEASIBILITY, GAP = 1e-7, 1e-8
 
-NAMES = ("cvxopt", "mosek", "scs", "ecos")
+NAMES = ("cvxopt", "mosek", "ecos")
 
 
 @dataclass(frozen=True)
 class PicosOptions:
-    """solver: cvxopt (the default, always), or another that PICOS finds: mosek, scs, ecos."""
+    """solver: cvxopt (the default, always), or another that PICOS finds: mosek, ecos."""
 
     solver: str = "cvxopt"
 
@@ -169,7 +170,7 @@ class PicosSolver(ConicSolver):
                 return ConicAnswer(Status.FAILED, None, None, record.words(f"cvxopt broke down: {failure}"))
             except Exception as error:
                 if "licen" in str(error).lower():
-                    raise LicenseError(f"{options.solver} has no usable licence: {error}") from error
+                    raise LicenseError(NO_LICENCE) from error
                 if "not available" in str(error).lower():
                     raise MissingDependencyError(f"PICOS does not find the solver {options.solver}: {error}") from error
                 raise

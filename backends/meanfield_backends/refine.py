@@ -20,6 +20,7 @@ from meanfield_opt.formulation.support import initial_support, with_cost
 from meanfield_opt.measure import Measure
 from meanfield_opt.problem import TwoLayerProblem
 from meanfield_opt.solution import Solution, Status
+from meanfield_opt.validate import real_array
 
 Array = NDArray[np.float64]
 log = logging.getLogger(__name__)
@@ -160,7 +161,13 @@ class Refinement:
     def _start(self) -> Array:
         given = self.grid.atoms
         if given is not None:
-            return with_cost(self.problem, np.atleast_2d(np.asarray(given, dtype=np.float64)))
+            atoms = np.atleast_2d(real_array(given, "atoms", ndim=(1, 2)))
+            if atoms.shape[1] != self.problem.n_samples:
+                raise InputError(f"atoms are over {atoms.shape[1]} samples, the problem over {self.problem.n_samples}.")
+            usable = with_cost(self.problem, atoms)
+            if usable.shape[0] == 0:
+                raise InputError("atoms holds patterns of cost zero only; give at least one that is not zero.")
+            return usable
         atoms = initial_support(self.problem, self.grid.samples, self.options.seed)
         if self.options.start is not None and self.options.start.n_atoms:
             atoms = np.vstack([self.options.start.atoms, atoms])

@@ -15,6 +15,7 @@ from meanfield_opt.formulation import ConicAnswer, ConicLimits, ConicProgram, Co
 from meanfield_opt.formulation.program import CONES
 from meanfield_opt.formulation.solver import import_solver, map_status, package_availability, recorded_warnings
 from meanfield_opt.solution import Status
+from meanfield_opt.validate import integer, positive
 
 from .conic import ConicBackend
 
@@ -42,6 +43,13 @@ class SCSOptions:
     scale: float = 0.1
     normalize: bool = True
     eps: float | None = None
+
+    def __post_init__(self) -> None:
+        integer(self.max_iters, "max_iters", least=1)
+        integer(self.acceleration_lookback, "acceleration_lookback", least=0)
+        positive(self.scale, "scale")
+        if self.eps is not None:
+            positive(self.eps, "eps")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import combinations, combinations_with_replacement
+from itertools import combinations_with_replacement
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,8 +112,8 @@ def _add_signs(builder: Builder, lift: SignedLift, t: Index) -> None:
         values = (lift.weights[i][:, :, None] * lift.weights[j][:, None, :])[..., None]
         rows = np.arange(i.size * lift.order).reshape(i.size, 1, 1, lift.order)
         builder.zero(Affine.make(np.zeros(rows.size), rows, variables, values))
-    # T_iij >= 0 because T_j is PSD
-    i, j, k = np.array(list(combinations(range(lift.size), 3)), dtype=np.int64).reshape(-1, 3).T
+    # T_iij >= 0 follows from T_j PSD, but interior point methods end better with it
+    i, j, k = np.array(list(combinations_with_replacement(range(lift.size), 3)), dtype=np.int64).T
     free = ~(paired[i, j] | paired[i, k] | paired[j, k])
     i, j, k = i[free], j[free], k[free]
     if i.size:

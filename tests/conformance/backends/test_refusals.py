@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -186,6 +187,51 @@ def test_options_of_the_wrong_kind_are_refused(name: str) -> None:
     for bad in ({"rounds": "many"}, {"rounds": -1}, {"samples": 0}, {"formulation": "guess"}):
         with pytest.raises(mfo.InputError):
             mfo.solve(cube(2), name, **bad)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("clarabel", {"direct_solve_method": "nonsense"}),
+        ("clarabel", {"max_step_fraction": 2.0}),
+        ("clarabel", {"objective_scale": -1.0}),
+        ("clarabel", {"objective_scale": np.nan}),
+        ("clarabel", {"samples": True}),
+        ("clarabel", {"atoms": [[1.0, 2.0, 3.0]]}),
+        ("clarabel", {"atoms": "x"}),
+        ("clarabel", {"atoms": [[1.0, 2.0, np.nan, 0.0]]}),
+        ("clarabel", {"atoms": np.zeros((2, 4))}),
+        ("scs", {"eps": -1.0}),
+        ("scs", {"eps": "small"}),
+        ("scs", {"scale": 0.0}),
+        ("scs", {"acceleration_lookback": -3}),
+        ("scs", {"max_iters": 0}),
+        ("mosek", {"threads": -1}),
+        ("highs", {"directions": 1}),
+        ("highs", {"cut_tolerance": -1.0}),
+        ("picos", {"solver": "scs"}),
+        ("cvxpy", {"solver": "clarabel"}),
+    ],
+)
+def test_options_of_the_wrong_value_are_refused_in_one_line(name: str, options: dict[str, Any]) -> None:
+    """By name and before the solver sees them: some crashed in it, a NaN in the support was dropped without a word."""
+    backend_here(name)
+    with pytest.raises(mfo.InputError) as caught:
+        mfo.solve(cube(2), name, **options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "solver"), [("picos", "mosek"), ("cvxpy", "MOSEK")])
+def test_mosek_through_others_without_a_licence_is_one_line(
+    name: str, solver: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("mosek")
+    backend_here(name)
+    monkeypatch.setenv("MOSEKLM_LICENSE_FILE", str(tmp_path / "none.lic"))
+    with pytest.raises(mfo.errors.LicenseError, match=r"put mosek\.lic into") as caught:
+        mfo.solve(cube(2), name, solver=solver)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 4
 
 
 def test_missing_and_broken_solvers_are_two_different_errors(monkeypatch: pytest.MonkeyPatch) -> None:
