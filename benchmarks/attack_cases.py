@@ -49,12 +49,13 @@ class Target:
 
 @dataclass(frozen=True)
 class Entry:
-    """One two-layer problem to certify, with which engine; refute: as in ``certify``."""
+    """One two-layer problem to certify, with which engine; refute: as in ``certify``; solved: for a solution of it."""
 
     name: str
     problem: TwoLayerProblem
     engine: str = "auto"
     refute: float = np.inf
+    solved: bool = False
 
 
 def _low_rank(p: int) -> DiagonalPlusLowRank:
@@ -128,7 +129,14 @@ def two_layer() -> list[Entry]:
     ]  # fmt: skip
     x = rng.standard_normal((6, 1))
     centred = mfo.problems.dataset(x, y[:1, :6].T, lambda1=0.1, lambda2=0.1, bias_penalty=0.0, output_bias=0.0)
-    entries += [Entry("free bias", centred, "input_view")]
+    turn = 2.0 * np.pi * np.arange(6) / 6
+    circle = mfo.problems.dataset(
+        np.column_stack([np.cos(turn), np.sin(turn)]), np.cos(3.0 * turn).round(), lambda1=0.1, lambda2=0.1
+    )
+    entries += [
+        Entry("free bias", centred, "input_view"),
+        Entry("input view, chamber", circle, "input_view", solved=True),
+    ]
     entries += [
         Entry(name, problem(line, ell=name), "input_view") for name in ("logistic", "hinge", "squared_hinge", "huber")
     ]
@@ -169,7 +177,7 @@ def certified(entry: Entry, folder: Path, number: int) -> Target:
     candidate: Any
     if problem.known is not None:
         candidate = mfo.solve(problem, backend="closed_form")
-    elif problem.width is not None:
+    elif problem.width is not None or entry.solved:
         candidate = mfo.solve(problem, backend="column_generation", tolerance=1e-2)
     elif not np.isfinite(problem.loss.curvature()):
         candidate = Measure.zero(problem.n_samples)

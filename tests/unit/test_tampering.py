@@ -21,7 +21,7 @@ Script = Callable[[str], ModuleType]
 QUICK = {
     "symmetric", "lift", "input view", "output view, leaky", "exchange", "shor", "norm", "levels", "levels under a width",
     "envelope, split", "weighted", "output bias", "refuted", "cells", "pairs", "quadratic, by data", "design, A",
-    "exchange, exact", "lift, low rank", "lift, reduced", "envelope", "pairs, free mass", "pairs, grows", "free bias",
+    "exchange, exact", "lift, low rank", "lift, reduced", "envelope", "pairs, free mass", "pairs, grows", "free bias", "input view, chamber",
 }  # fmt: skip
 FILES = {f"copositivity {kind}" for kind in [*KINDS, "witness"]}
 
@@ -74,6 +74,9 @@ def test_every_form_of_artefact_is_attacked(genuine: Any) -> None:
     assert forms["pairs"]["betas"]["shape"] > [1]
     assert forms["pairs, free mass"]["betas"]["shape"] == [0]
     assert forms["free bias"]["proof"]["kind"] == "input_view"
+    assert "tail" in forms["pairs, grows"]
+    assert "symmetry" in forms["input view, chamber"]
+    assert "symmetry" not in forms["input view"]
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -88,10 +91,10 @@ def test_damaged_certificates_are_all_rejected(genuine: Any, benchmark_script: S
 @pytest.mark.filterwarnings("ignore")
 def test_forged_certificates_prove_nothing_false(genuine: Any, benchmark_script: Script) -> None:
     """With the digest made right again, only the mathematics is left: nothing is accepted that does not follow."""
-    tally = benchmark_script("attack_tampering").attack(genuine, 400, 7, transplants=False)
+    tally = benchmark_script("attack_tampering").attack(genuine, 300, 7, transplants=False)
     assert tally.wrong == []
     assert tally.crashed == []
-    assert tally.rejected > 320
+    assert tally.rejected > 240
 
 
 @pytest.mark.filterwarnings("ignore")
