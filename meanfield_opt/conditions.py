@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +12,8 @@ from .errors import InputError
 from .validate import real_array
 
 Array = NDArray[np.float64]
+
+MOST_BITS = 62  # labels whose signs fit into one integer
 
 
 def label_matrix(labels: ArrayLike, samples: int) -> Array:
@@ -49,9 +52,8 @@ class Conditions:
 
     def mean_rows(self, activations: Array) -> Array:
         """Means (C, N) of rows (P, N) over the samples of each condition."""
-        total = np.zeros((self.n_conditions, activations.shape[1]))
-        np.add.at(total, self.index, activations)
-        return np.asarray(total / self.counts[:, None])
+        total = [np.bincount(self.index, weights=unit, minlength=self.n_conditions) for unit in activations.T]
+        return np.asarray(np.stack(total, axis=1) / self.counts[:, None])
 
     def mean_kernel(self, kernel: Array) -> Array:
         """The kernel (C, C) of the condition means, from the kernel (P, P) of the samples."""
@@ -59,18 +61,34 @@ class Conditions:
 
     def flips(self, label: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Conditions (on, off), paired, that differ in ``label`` alone; one pair a context."""
-        lookup = {tuple(row): i for i, row in enumerate(self.signs.tolist())}
-        on, off = [], []
-        for row, i in lookup.items():
-            if row[label] > 0:
-                other = lookup.get((*row[:label], -row[label], *row[label + 1 :]))
-                if other is not None:
-                    on.append(i)
-                    off.append(other)
-        return np.array(on, dtype=np.intp), np.array(off, dtype=np.intp)
+        on = np.flatnonzero(self.signs[:, label] > 0)
+        if self.n_labels <= MOST_BITS:  # the numbers ascend with the rows
+            wanted = self._row_numbers[on] - (np.int64(1) << (self.n_labels - 1 - label))
+            off = np.minimum(np.searchsorted(self._row_numbers, wanted), self.n_conditions - 1)
+            there = self._row_numbers[off] == wanted
+            return on[there], off[there]
+        context = _numbers(np.delete(self.signs, label, axis=1))
+        off = np.flatnonzero(self.signs[:, label] < 0)
+        _, first, second = np.intersect1d(context[on], context[off], assume_unique=True, return_indices=True)
+        order = np.argsort(first)
+        return on[first[order]], off[second[order]]
+
+    @cached_property
+    def _row_numbers(self) -> NDArray[np.int64]:
+        return _numbers(self.signs)
+
+
+def _numbers(signs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """One number a row of signs (C, d), in lexicographic order: its bits, or where they are too many its rank."""
+    if signs.shape[1] > MOST_BITS:
+        return np.asarray(np.unique(signs, axis=0, return_inverse=True)[1]).reshape(-1).astype(np.int64)
+    places = np.int64(1) << np.arange(signs.shape[1] - 1, -1, -1, dtype=np.int64)
+    return np.asarray((signs > 0) @ places, dtype=np.int64)
 
 
 def find_conditions(labels: Array) -> Conditions:
-    """The conditions of Y (d_Y, P)."""
-    signs, index, counts = np.unique(labels.T.astype(np.int64), axis=0, return_inverse=True, return_counts=True)
-    return Conditions(signs, np.asarray(index).reshape(-1), counts)
+    """The conditions of Y (d_Y, P), signs, in lexicographic order."""
+    signs = np.ascontiguousarray(labels.T.astype(np.int64))
+    numbers = _numbers(signs)
+    _, first, index, counts = np.unique(numbers, return_index=True, return_inverse=True, return_counts=True)
+    return Conditions(signs[first], np.asarray(index).reshape(-1), counts)

@@ -105,7 +105,7 @@ def parallelism_scores(kernel: ArrayLike | None, Y: ArrayLike, *, activations: A
             floor = 1e-7 * np.sqrt(size)  # differences of kernel entries carry their rounding errors
         else:
             delta = means[on] - means[off]
-            norms = np.linalg.norm(delta, axis=1)
+            norms = np.sqrt(np.einsum("cn,cn->c", delta, delta))
             floor = 1e-14 * size
         if not (norms > floor).all():
             raise UndefinedMetricError(f"label {k} is not coded in some context: its coding direction vanishes there.")
@@ -114,8 +114,7 @@ def parallelism_scores(kernel: ArrayLike | None, Y: ArrayLike, *, activations: A
             unit = gram / np.outer(norms, norms)
             scores[k] = (unit.sum() - np.trace(unit)) / (n * (n - 1))
         else:
-            unit = delta / norms[:, None]
-            scores[k] = (float(np.square(unit.sum(axis=0)).sum()) - n) / (n * (n - 1))
+            scores[k] = (float(np.square((1.0 / norms) @ delta).sum()) - n) / (n * (n - 1))
     return np.clip(scores, -1.0, 1.0)
 
 

@@ -50,6 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
     """The command."""
     check_outputs(arguments, "json", "certificate", "plot", inputs=(arguments.problem,))
     problem = build_problem(arguments)
+    if arguments.plot and not isinstance(problem, TwoLayerProblem):
+        raise InputError(f"--plot draws two-layer networks; {problem.name} is none.")
     history: list[Progress] = []
     started = time.perf_counter()
     solution, certificate = solve_and_certify(problem, arguments, history)

@@ -69,7 +69,7 @@ def certify_quadratic(
     a = problem.matrix
     value = quadratic_upper(a.entries, a.denominator, measure)
     bounds = minimize_on_simplex(a, tolerance=max(target, 1e-12), time_limit=time_limit)
-    upper = round_up(value)
+    upper = round_up(value) + 0.0  # no negative zero
     proof, words, least = None, "no proof: the least entry", bounds.lower
     if bounds.proof is not None:
         quadratic_lower(a.entries, a.denominator, bounds.lower, bounds.proof.artefact)

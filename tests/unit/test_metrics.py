@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 
 import numpy as np
 import pytest
@@ -203,3 +204,23 @@ def test_parallelism_and_ccgp_agree_with_decodanda() -> None:
         )
         accuracy = np.nanmean(theirs.CCGP_dichotomy(name, resamplings=2))
         assert ccgp(x, y).scores[k] == pytest.approx(accuracy, abs=1e-9)
+
+
+def test_conditions_of_many_labels() -> None:
+    """Numbers for the rows of signs, or ranks where the bits do not fit: both in lexicographic order, both find all flips."""
+    from meanfield_opt.conditions import find_conditions
+
+    rng = np.random.default_rng(0)
+    few = np.sign(rng.standard_normal((5, 40)))
+    many = np.vstack([few, np.ones((65, 40))])
+    for y in (few, many):
+        found = find_conditions(y)
+        rows = sorted({tuple(column) for column in y.T})
+        assert [tuple(row) for row in found.signs] == rows
+        assert np.array_equal(found.signs[found.index].T, y)
+        assert found.counts.sum() == 40
+        for k in range(5):
+            on, off = found.flips(k)
+            expected = [(a, b) for a, b in itertools.product(range(len(rows)), repeat=2)
+                        if rows[a][k] > 0 and [i for i in range(len(rows[a])) if rows[a][i] != rows[b][i]] == [k]]  # fmt: skip
+            assert list(zip(on.tolist(), off.tolist())) == expected

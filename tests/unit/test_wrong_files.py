@@ -71,6 +71,10 @@ def test_names_that_are_no_files(command: str, tmp_path: Path, capsys: pytest.Ca
         (["copositive", "matrix.json", "--certificate", "no/folder"], "no file can be written"),
         (["copositive", "matrix.json", "--time-limit", "nan"], "--time-limit must be finite"),
         (["solve", "hypercube", "--certificate", "-"], "only --json writes to standard output"),
+        (
+            ["solve", "stability_program", "--backend", "copositive", "--plot", "out.png"],
+            "--plot draws two-layer networks",
+        ),
         (["solve", "hypercube", "--gap", "nan"], "--gap must be finite"),
         (["solve", "hypercube", "--gap", "-1"], "--gap must not be negative"),
         (["solve", "hypercube", "--targets", "1"], "--targets tells which columns of a csv"),
