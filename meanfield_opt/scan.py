@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,7 +24,7 @@ import numpy as np
 
 from .backend import BACKENDS, solve
 from .certificate import certify
-from .errors import InputError, MeanFieldError, MissingDependencyError
+from .errors import InputError, MeanFieldError, MissingDependencyError, SolveError
 from .files import figure_suffix, replacing
 from .integer_width import integer_width
 from .metrics import SpanFit, parallelism_score, span_fit
@@ -90,6 +91,10 @@ def scan(
                 for future in _completed(futures):
                     row = future.result()
                     done[_key(row)] = _append(journal, row)
+        except BrokenProcessPool as error:
+            raise SolveError(
+                'a worker process of the scan died; in a script, call scan under `if __name__ == "__main__":`, or give workers=0.'
+            ) from error
         finally:  # cells that ended while an interruption was under way are not lost
             for future in futures:
                 if future.done() and not future.cancelled() and future.exception() is None:
