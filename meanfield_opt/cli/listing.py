@@ -75,12 +75,14 @@ def run_bench(arguments: argparse.Namespace) -> int:
         time_limit=arguments.time_limit,
     )
     columns = [c for c in rows[0] if c != "note"]
-    titles = [c.replace("_", " ") for c in columns]
-    simple_table("bench", titles, [[_short(row[c]) for c in columns] for row in rows])
+    titles = [c.replace("_", " ").replace(" mib", " MiB") for c in columns]
+    ran = [row for row in rows if row["status"]]
+    if ran:
+        simple_table("bench", titles, [[_short(row[c]) for c in columns] for row in ran])
     notes = [(str(row["backend"]), str(row["note"])) for row in rows if row["note"]]
     if notes:
         simple_table("not run", ("backend", "why"), notes)
-    return 0
+    return 0 if ran else 2
 
 
 def _short(value: Any) -> str:

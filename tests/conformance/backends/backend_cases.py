@@ -151,6 +151,16 @@ OPTIONS: dict[tuple[str, str], dict[str, Any]] = {
 }
 
 
+#: slow cells of more than a few seconds, which continuous integration leaves to a run by hand (pytest -m costly)
+COSTLY_PROBLEMS = {"tanh, width 4", "digits", "hinge", "softmax", "weighted", "whitened 4", "planar", "leaky relu"}
+COSTLY_CELLS = {("highs", "anisotropic 3"), ("highs", "whitened 3"), ("scs", "whitened 3")}
+
+
+def is_costly(name: str, label: str) -> bool:
+    """Whether a slow cell takes more than a few seconds."""
+    return label in COSTLY_PROBLEMS or (name, label) in COSTLY_CELLS
+
+
 def is_quick(name: str, label: str) -> bool:
     """Whether a cell belongs to the default run."""
     case = CASES[label]
@@ -158,12 +168,18 @@ def is_quick(name: str, label: str) -> bool:
 
 
 def cells() -> list[Any]:
-    """(backend, problem) for all pairs."""
-    return [
-        pytest.param(name, label, marks=[] if is_quick(name, label) else [pytest.mark.slow])
-        for name in NAMES
-        for label in CASES
-    ]
+    """(backend, problem) for all pairs; those of one problem go to one worker, which keeps their solutions."""
+    return [pytest.param(name, label, marks=marks_of(name, label)) for name in NAMES for label in CASES]
+
+
+def marks_of(name: str, label: str) -> list[Any]:
+    """Marks of a cell."""
+    marks = [pytest.mark.xdist_group(label)]
+    if not is_quick(name, label):
+        marks.append(pytest.mark.slow)
+        if is_costly(name, label):
+            marks.append(pytest.mark.costly)
+    return marks
 
 
 def backend_here(name: str) -> Backend:

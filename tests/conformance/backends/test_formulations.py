@@ -38,6 +38,9 @@ LIMITS = {
 }
 
 
+#: slow cells of more than a few seconds
+COSTLY = {("scs", "planar"), ("picos", "planar"), ("cvxpy", "planar"), ("clarabel", "planar"), ("scs", "three copies")}
+
 #: programs too large for a solver, with the reason: it gets so many seconds and says that they are over
 CUT_SHORT = {
     ("scs", "arrangement_sdp", "planar"): "first-order: 134 matrices tied by 8844 signs",
@@ -106,7 +109,10 @@ def cells() -> list[Any]:
     for name in SOLVERS:
         for label in LABELS:
             quick = label in SMALL or (name in QUICK_SOLVERS and label in QUICK_PROBLEMS)
-            out.append(pytest.param(name, label, marks=[] if quick else [pytest.mark.slow]))
+            marks = [] if quick else [pytest.mark.slow]
+            if (name, label) in COSTLY:
+                marks.append(pytest.mark.costly)
+            out.append(pytest.param(name, label, marks=marks))
     return out
 
 

@@ -12,6 +12,7 @@ from backend_cases import (
     backend_here,
     cells,
     certificate_of,
+    is_costly,
     is_quick,
     problem_named,
     reference,
@@ -69,8 +70,22 @@ def test_certified_bounds_are_consistent_across_backends(label: str) -> None:
     consistent(label, [name for name in NAMES if is_quick(name, label) and here(name)])
 
 
+def all_labels() -> list[Any]:
+    """Costly where a cell of the problem is."""
+    return [
+        pytest.param(
+            label,
+            marks=[
+                pytest.mark.xdist_group(label),
+                *([pytest.mark.costly] if any(is_costly(name, label) for name in NAMES) else []),
+            ],
+        )
+        for label in CASES
+    ]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("label", list(CASES))
+@pytest.mark.parametrize("label", all_labels())
 def test_certified_bounds_are_consistent_across_all_backends(label: str) -> None:
     consistent(label, [name for name in NAMES if here(name)])
 
