@@ -72,8 +72,9 @@ class ExchangeEngine(ProofEngine):
         types = types_of(question.problem, question.dual)
         assert types is not None
         best: tuple[float, float, Array] | None = None
-        for t, slack in _proposals(types, limits.seconds):
-            found = _accept(question.problem, types, t, slack)
+        deadline = time.monotonic() + 0.5 * limits.seconds
+        for t, slack in _proposals(types, 0.25 * limits.seconds):
+            found = _accept(question.problem, types, t, slack, deadline)
             if found is not None and (best is None or found[0] < best[0]):
                 best = found
         size = types.counts.size
@@ -112,9 +113,12 @@ def _proposals(types: Types, seconds: float) -> list[tuple[float, Array]]:
     unit = float(np.max(np.linalg.eigvals(np.linalg.solve(base, gram)).real, initial=0.0))
     if not (math.isfinite(unit) and unit > 0):
         return [(0.0, np.zeros_like(gram))] if not types.dual.any() else []
+    begun = time.monotonic()
     first = solve_split(base, gram / unit, 0, seconds)
     found = [] if first is None else [first, polished(base, gram / unit, first)]
-    white = _solve_white(base, gram / unit, seconds)
+    # the second program is the larger one: only where the first left time for it
+    left = seconds - 4.0 * (time.monotonic() - begun)
+    white = _solve_white(base, gram / unit, left) if left > 0 or not found else None
     out = []
     for t, _, slack in found if white is None else [*found, white]:
         n = np.maximum(0.5 * (slack + slack.T), 0.0) * unit * np.outer(scale, scale)
@@ -205,10 +209,12 @@ def _solve_white(base: Array, fixed: Array, seconds: float) -> tuple[float, Arra
     return float(x[0]), np.empty(0), slack
 
 
-def _accept(problem: TwoLayerProblem, types: Types, t: float, slack: Array) -> tuple[float, float, Array] | None:
-    """The least raise of t (by factors of 4) with which the exact test accepts: (sigma, t, N)."""
+def _accept(
+    problem: TwoLayerProblem, types: Types, t: float, slack: Array, deadline: float
+) -> tuple[float, float, Array] | None:
+    """The least raise of t (by factors of 4) with which the exact test accepts: (sigma, t, N). None when time is up."""
     raise_ = 1e-15
-    while raise_ < 16.0:
+    while raise_ < 16.0 and (raise_ < 1e-14 or time.monotonic() < deadline):
         level = float(up(max(t, 0.0) * (1.0 + raise_)))
         sigma = exchange_sigma(problem, types, level, slack)
         if math.isfinite(sigma):

@@ -17,8 +17,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
+import flint
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,7 +29,7 @@ from ..geometry import DiagonalPlusLowRank
 from ..problem import TwoLayerProblem
 from .codec import decode_array, decode_float, expect_keys
 from .copositive import replay as replay_copositive
-from .exact import is_psd
+from .exact import is_psd, rational, rational_matrix
 from .lift import reducible
 from .symmetric import sqrt_upper, tau_exact
 
@@ -46,23 +48,28 @@ class Types:
     weight: float
     dual: Array
 
-    def form(self, t: Fraction) -> list[list[Fraction]]:
-        """M, exactly."""
+    @cached_property
+    def _parts(self) -> tuple[flint.fmpq_mat, flint.fmpq_mat]:
+        """(B, z^T z) with M = t B - z^T z, exactly."""
         size = self.counts.size
-        diagonal = [Fraction(float(x)) for x in self.diagonal]
-        column = [Fraction(float(x)) for x in self.column]
+        counts = [flint.fmpq(int(n)) for n in self.counts]
+        diagonal, column = [rational(x) for x in self.diagonal], [rational(x) for x in self.column]
         beta = [b / d for b, d in zip(column, diagonal)]
-        total = sum((int(n) * b * x for n, b, x in zip(self.counts, column, beta)), Fraction(0))
-        k = Fraction(0) if self.weight == 0 else 1 / (1 / Fraction(self.weight) + total)
-        z = [[Fraction(float(x)) for x in row] for row in self.dual]
-        out = [[Fraction(0)] * size for _ in range(size)]
-        for i in range(size):
-            for j in range(i, size):
-                value = -t * k * beta[i] * beta[j] - sum((row[i] * row[j] for row in z), Fraction(0))
-                if i == j:
-                    value += t / (int(self.counts[i]) * diagonal[i])
-                out[i][j] = out[j][i] = value
-        return out
+        total = sum((n * b * x for n, b, x in zip(counts, column, beta)), flint.fmpq(0))
+        k = flint.fmpq(0) if self.weight == 0 else 1 / (1 / rational(self.weight) + total)
+        base = flint.fmpq_mat(
+            size, size, [
+                -k * beta[i] * beta[j] + (1 / (counts[i] * diagonal[i]) if i == j else 0)
+                for i in range(size) for j in range(size)
+            ],
+        )  # fmt: skip
+        z = rational_matrix(self.dual)
+        return base, z.transpose() * z
+
+    def form(self, t: float) -> flint.fmpq_mat:
+        """M, exactly."""
+        base, gram = self._parts
+        return rational(t) * base - gram
 
 
 def types_of(problem: TwoLayerProblem, dual: Array) -> Types | None:
@@ -76,9 +83,13 @@ def types_of(problem: TwoLayerProblem, dual: Array) -> Types | None:
         return None
     b = space.columns[:, 0] if space.weight.size else np.zeros(space.n_samples)
     rows = np.vstack([space.diagonal, b, dual + 0.0])
-    unique, counts = np.unique(rows, axis=1, return_counts=True)
-    if unique.shape[1] > MOST_TYPES:
-        return None
+    kind = np.zeros(rows.shape[1], np.int64)
+    for row in rows:  # row by row: sorting whole columns is slow
+        values, place = np.unique(row, return_inverse=True)
+        _, first, kind = np.unique(kind * values.size + place, return_index=True, return_inverse=True)
+        if first.size > MOST_TYPES:
+            return None
+    unique, counts = rows[:, first], np.bincount(kind)
     weight = float(space.weight[0]) if space.weight.size else 0.0
     return Types(counts.astype(np.int64), unique[0], unique[1], weight, unique[2:])
 
@@ -90,16 +101,14 @@ def exchange_sigma(problem: TwoLayerProblem, types: Types, t: float, slack: Arra
         return math.inf
     if not ((slack >= 0).all() and np.isfinite(slack).all() and np.array_equal(slack, slack.T)):
         return math.inf
-    form = types.form(Fraction(t))
-    rest = [[value - Fraction(float(n)) for value, n in zip(row, line)] for row, line in zip(form, slack)]
+    rest = types.form(t) - rational_matrix(slack)
     return sqrt_upper(Fraction(t) / tau_exact(problem)) if is_psd(rest) else math.inf
 
 
 def integer_form(types: Types, t: float) -> list[list[int]]:
     """The matrix M times the least common denominator of its entries."""
-    form = types.form(Fraction(t))
-    common = math.lcm(*(value.denominator for row in form for value in row))
-    return [[int(value * common) for value in row] for row in form]
+    numerators, _ = types.form(t).numer_denom()
+    return [[int(value) for value in row] for row in numerators.tolist()]
 
 
 def replay_exchange(problem: TwoLayerProblem, dual: Array, claimed: float, artefact: dict[str, Any]) -> float:

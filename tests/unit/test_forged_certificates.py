@@ -324,3 +324,36 @@ def test_numbers_and_tables_of_the_wrong_kind_are_input_errors() -> None:
             activation(name, **parameters)
     with pytest.raises(InputError, match="finite"):
         loss("huber", delta=10**400)
+
+
+def test_the_digest_seals_the_content_however_it_is_laid_out(tmp_path: Path) -> None:
+    problem = mfo.problems.hypercube(latents=2, lambda1=0.01, lambda2=0.01)
+    path = tmp_path / "c.json"
+    mfo.certify(problem, mfo.solve(problem, backend="closed_form")).save(path)
+    text = path.read_text()
+    body = json.loads(text)
+    lower = mfo.verify(path, problem).lower_bound
+    for other in (json.dumps(body, indent=1), json.dumps(dict(reversed(body.items()))), text + "\n"):
+        path.write_text(other)
+        assert mfo.verify(path, problem).lower_bound == lower
+    seal = f'"digest":"{body["digest"]}",'
+    assert text.count(seal) == 1
+    unsealed = text.replace(seal, "")
+    for bad in (
+        unsealed,
+        text.replace(seal, '"digest":null,'),
+        text.replace(seal, f'"digest":"{body["digest"].upper()}",'),
+        text.replace(seal, seal + seal),
+        unsealed.replace("{", "{" + seal.replace("digest", "Digest"), 1),
+        text.replace('"version":1', '"version":true'),
+        text.replace('"version":1', '"version":1.0'),
+        text.replace('"version":1', '"version":1e0'),
+        text[:-1] + ',"x":1e999}',
+    ):
+        assert bad != text
+        path.write_text(bad)
+        with pytest.raises(CertificateError, match=r"."):
+            mfo.verify(path, problem)
+    path.write_text(text.replace('"version":1', '"version":7'))
+    with pytest.raises(CertificateError, match="version 7 is unknown; this checker reads 1"):
+        mfo.verify(path, problem)
