@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import weakref
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 
 #: relative distance up to which a sample counts as the image of another
 TOLERANCE = 1e-12
-MOST_SAMPLES, MOST_PARTIAL, MOST_FAILURES = 4096, 20_000, 50
+MOST_SAMPLES, MOST_PARTIAL, MOST_FAILURES = 4096, 6000, 50
 #: elements of the group times samples that are worth their price; larger groups give way to subgroups
 ENOUGH = 2**16
 
@@ -164,29 +165,33 @@ class _Search:
             kinds = kinds * (int(number.max()) + 1) + number
         return np.unique(kinds, return_inverse=True)[1].astype(np.int64).ravel()
 
-    def _tuples(self, anchors: list[int]) -> list[tuple[int, ...]]:
-        """Places that the anchors may go to: of the same kinds, with the same inner products of inputs and mean targets."""
+    def _tuples(self, anchors: list[int]) -> Iterator[tuple[int, ...]]:
+        """Places that the anchors may go to: of the same kinds, with the same inner products of inputs and mean targets.
+
+        Depth first, each anchor's own place first: what fixes the first anchors comes before what moves them.
+        """
         kinds = self._kinds()
         near = 8 * TOLERANCE * float((self.places**2).sum(axis=1).max())
         near_means = 8 * TOLERANCE * max(float((self.means**2).sum(axis=1).max()), 1e-300)
-        partial: list[tuple[int, ...]] = [()]
-        for k, anchor in enumerate(anchors):
-            alike = np.flatnonzero(kinds == kinds[anchor])
-            grown = []
-            for images in partial:
-                fits = np.ones(alike.size, dtype=bool)
-                for m, image in enumerate(images):
-                    other = anchors[m]
-                    wanted, means = self.places[anchor] @ self.places[other], self.means[anchor] @ self.means[other]
-                    fits &= np.abs(self.places[alike] @ self.places[image] - wanted) <= near
-                    fits &= np.abs(self.means[alike] @ self.means[image] - means) <= near_means
-                grown += [(*images, int(j)) for j in alike[fits]]
-                if len(grown) > MOST_PARTIAL:
-                    return []
-            partial = grown
-            if k == 0 and len(partial) == 0:
-                break
-        return partial
+        alike = []
+        for anchor in anchors:
+            same = np.flatnonzero(kinds == kinds[anchor])
+            alike.append(np.concatenate([[anchor], same[same != anchor]]))
+        stack: list[tuple[int, ...]] = [()]
+        for _ in range(MOST_PARTIAL):
+            if not stack:
+                return
+            images = stack.pop()
+            k = len(images)
+            if k == len(anchors):
+                yield images
+                continue
+            fits = np.ones(alike[k].size, dtype=bool)
+            for image, other in zip(images, anchors):
+                wanted, means = self.places[anchors[k]] @ self.places[other], self.means[anchors[k]] @ self.means[other]
+                fits &= np.abs(self.places[alike[k]] @ self.places[image] - wanted) <= near
+                fits &= np.abs(self.means[alike[k]] @ self.means[image] - means) <= near_means
+            stack += [(*images, int(j)) for j in alike[k][fits][::-1]]
 
     def _extended(self, anchors: list[int], images: tuple[int, ...]) -> Ints | None:
         """The permutation of the points under the orthogonal map that carries the anchors to their images, if it is one."""
