@@ -40,14 +40,14 @@ NEAR_WALL = 2.0**-46
 
 @dataclass(frozen=True, eq=False)
 class Chamber:
-    """Walls w (k, r) around a centre; a cone on the far side of one of them is left out. ``order``: of the group G.
+    """Walls w (k, r) around a centre; a cone on the far side of one of them is left out. ``turns``: R_s (n, r, r) of G.
 
     The numbers of the module's docstring, as rigorous bounds: residual e, defects rho, omega and kappa, depth beta, |c|,
     |w|, and what rounding the walls costs.
     """
 
     walls: Array
-    order: int
+    turns: Array
     residual: float
     rho: float
     omega: float
@@ -56,6 +56,11 @@ class Chamber:
     centre_norm: float
     wall_norm: float
     wall_error: float
+
+    @property
+    def order(self) -> int:
+        """The number of elements of G."""
+        return int(self.turns.shape[0])
 
     def outside(self, cones: Array) -> NDArray[np.bool_]:
         """Which cones (n, r, r) are left out."""
@@ -112,7 +117,7 @@ def chamber_of(elements: Ints, centre: Array, rows: Array, dual: Array, lipschit
     ]
     return Chamber(
         np.ascontiguousarray(normals),
-        group.shape[0],
+        turns,
         _residual(group, turns, outputs, rows, dual, lipschitz),
         _defect(turns),
         _defect(outputs),

@@ -170,7 +170,7 @@ class InputViewEngine(ProofEngine):
         hasher.update(problem.fingerprint.encode())
         hasher.update(np.ascontiguousarray(dual, dtype="<f8").tobytes())
         found = search(InputView(form, hasher.hexdigest(), chamber), limits)
-        neurons = found.points if chamber is None else _images(problem, found.points)
+        neurons = found.points if chamber is None else _images(chamber, found.points)
         stats: dict[str, Any] = {
             "nodes": found.nodes,
             "stages": found.stages,
@@ -219,12 +219,10 @@ def _symmetric(question: Question) -> tuple[Array, dict[str, Any] | None]:
     return question.dual, symmetry_artefact(group)
 
 
-def _images(problem: TwoLayerProblem, points: Array) -> Array:
+def _images(chamber: Chamber, points: Array) -> Array:
     """The images under the group of the best points: a search of one chamber sees one neuron of each orbit."""
-    group = input_group(problem)
-    assert group is not None
-    few = points[: max(1, MOST_POINTS // group.order)]
-    return np.asarray((group.turns @ few.T).transpose(0, 2, 1).reshape(-1, points.shape[1]))
+    few = points[: max(1, MOST_POINTS // chamber.order)]
+    return np.asarray((chamber.turns @ few.T).transpose(0, 2, 1).reshape(-1, points.shape[1]))
 
 
 def _chamber(problem: TwoLayerProblem, dual: Array, form: InputForm, symmetry: dict[str, Any]) -> Chamber | None:
