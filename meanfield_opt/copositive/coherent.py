@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checker.psd import Rows
+from ..symmetry.coherent import LARGEST_ORDER, coherent_closure
 from .spn import accept
 
 Array = NDArray[np.float64]
@@ -24,28 +25,16 @@ MOST_CLASSES = 64
 
 
 def coherent_classes(matrix: Rows) -> Labels | None:
-    """Class numbers (n, n) of the symmetrised coherent closure of M (Weisfeiler-Leman), None if too many classes."""
+    """Class numbers (n, n) of the symmetric coherent closure of M, None if there are too many classes."""
     values = sorted({v for row in matrix for v in row})
     if len(values) > MOST_CLASSES or len({matrix[i][i] for i in range(len(matrix))}) > 1:
         return None
+    if len(matrix) > LARGEST_ORDER:
+        return None
     number = {v: k for k, v in enumerate(values)}
-    labels = np.array([[number[v] for v in row] for row in matrix], dtype=np.int64)
-    labels += len(values) * np.eye(len(matrix), dtype=np.int64)
-    labels = np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
-    rng = np.random.default_rng(0)
-    while True:
-        count = int(labels.max()) + 1
-        if count > MOST_CLASSES:
-            return None
-        # exact in float64: n 2^40 < 2^53; the sum over k is a hash of the multiset of (class(i,k), class(k,j))
-        weight = rng.integers(1, 1 << 20, (2, count)).astype(float)
-        paths = weight[0][labels] @ weight[1][labels]
-        paths = paths + paths.T
-        _, first = np.unique(paths, return_inverse=True)
-        merged = labels * (int(first.max()) + 1) + first.reshape(labels.shape)
-        labels = np.unique(merged, return_inverse=True)[1].reshape(labels.shape)
-        if int(labels.max()) + 1 == count:
-            return np.asarray(labels, dtype=np.int64)
+    ranks = np.array([[number[v] for v in row] for row in matrix], dtype=np.int64)
+    closure = coherent_closure([ranks], most_classes=MOST_CLASSES, symmetric=True)
+    return None if closure is None else closure.classes
 
 
 def prove_by_classes(matrix: Rows) -> dict[str, Any] | None:

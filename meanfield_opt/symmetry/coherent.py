@@ -88,8 +88,13 @@ class Configuration:
         return all(self.contains(a @ b) for a in matrices for b in matrices)  # small integers: exact
 
 
-def coherent_closure(matrices: Sequence[ArrayLike], *, most_classes: int | None = None) -> Configuration | None:
+def coherent_closure(
+    matrices: Sequence[ArrayLike], *, most_classes: int | None = None, symmetric: bool = False
+) -> Configuration | None:
     """The coherent closure of matrices of one order n <= 2000; None if it has more than ``most_classes`` classes.
+
+    symmetric: of symmetric matrices, the coarsest partition into symmetric classes that is closed under
+    A_i A_j + A_j A_i (a Jordan algebra; the symmetrised coherent closure where that commutes).
 
     Refinement compares multisets of paths by random integer hashes, summed exactly; it stops when two rounds with
     fresh hashes split nothing.
@@ -109,10 +114,10 @@ def coherent_closure(matrices: Sequence[ArrayLike], *, most_classes: int | None 
         rank = int(classes.max()) + 1
         if most_classes is not None and rank > most_classes:
             return None
-        # exact in floating point: n 2^40 < 2^53
+        # exact in floating point: n 2^40 < 2^52
         weight = rng.integers(1, 1 << 20, (2, rank)).astype(np.float64)
         paths = weight[0][classes] @ weight[1][classes]
-        classes = _merge(_merge(classes, paths), paths.T)
+        classes = _merge(classes, paths + paths.T) if symmetric else _merge(_merge(classes, paths), paths.T)
         calm = calm + 1 if int(classes.max()) + 1 == rank else 0
     return Configuration(classes)
 
