@@ -119,6 +119,7 @@ def torus(m: int, penalty: float, *, bias: bool) -> mfo.TwoLayerProblem:
 #: tasks of low rank for the input view, in one chamber and in all
 LOW_RANK: dict[str, Callable[[], mfo.TwoLayerProblem]] = {
     "circle of 200, rank 2": lambda: circle(200, 4, bias=False, penalty=0.05),
+    "circle of 1000, rank 2": lambda: circle(1000, 4, bias=False, penalty=0.25),
     "circle of 40, rank 3": lambda: circle(40, 3, bias=True, penalty=0.02),
     "circle of 200, rank 3": lambda: circle(200, 5, bias=True, penalty=0.1),
     "circle of 1000, rank 3": lambda: circle(1000, 5, bias=True, penalty=0.5),

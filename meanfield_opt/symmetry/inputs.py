@@ -27,8 +27,10 @@ log = logging.getLogger(__name__)
 #: relative distance up to which a sample counts as the image of another
 TOLERANCE = 1e-12
 MOST_SAMPLES, MOST_PARTIAL, MOST_FAILURES = 4096, 6000, 50
-#: elements of the group times samples that are worth their price; larger groups give way to subgroups
-ENOUGH = 2**16
+#: elements of the group times samples that are worth their price, by the rank r (cones are fewer where r is small);
+#: larger groups give way to subgroups
+ENOUGH = {1: 2**10, 2: 2**12, 3: 2**14}
+ENOUGH_BEYOND = 2**16
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +120,7 @@ class _Search:
         first = np.array([int(np.flatnonzero(self.place_of == a)[0]) for a in anchors])
         found: list[Ints] = []
         known = {tuple(anchors)}
-        most = min(MOST_ENTRIES, ENOUGH) // self.rows.shape[0]
+        most = max(8, ENOUGH.get(self.rows.shape[1], ENOUGH_BEYOND) // self.rows.shape[0])
         failures, order = 0, 1
         for images in self._tuples(anchors):
             if images in known:
