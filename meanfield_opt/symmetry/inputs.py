@@ -75,15 +75,36 @@ def _find(problem: TwoLayerProblem) -> InputGroup | None:
     if singular.size < rows.shape[1] or not singular[-1] > 1e-6 * singular[0]:
         return None
     search = _Search(rows / singular[0], targets / max(float(np.abs(targets).max()), 1e-300))
-    generators = search.generators()
-    if not generators:
-        return None
-    group, _ = closure(np.array([search.on_samples(g) for g in generators]))
+    group = _declared(problem, search)
+    if group is None:
+        generators = search.generators()
+        if not generators:
+            return None
+        group, _ = closure(np.array([search.on_samples(g) for g in generators]))
     turns = orthogonal(np.array([search.inverse @ search.rows[s] for s in group]))
     back = np.linalg.pinv(search.targets)
     outputs = orthogonal(np.array([search.targets @ back[s] for s in group]))
     log.info("inputs of rank %d with a symmetry group of order %d", rows.shape[1], group.shape[0])
     return InputGroup(group, turns, outputs)
+
+
+def _declared(problem: TwoLayerProblem, search: _Search) -> Ints | None:
+    """The group of the declared permutations of samples that move the inputs by orthogonal maps; None if that is none,
+    or more than is worth its price."""
+    if problem.symmetry is None:
+        return None
+    kept = []
+    for generator in problem.symmetry.generators:
+        s = generator.samples
+        if s.size != search.rows.shape[0] or np.array_equal(search.rows[s], search.rows):
+            continue  # of other data, or an exchange of equal inputs
+        turn = orthogonal((search.inverse @ search.rows[s])[None])[0]
+        if np.abs(search.rows @ turn - search.rows[s]).max() <= 8 * TOLERANCE * np.abs(search.rows).max():
+            kept.append(s)
+    try:
+        return closure(np.array(kept), most=search.most)[0] if kept else None
+    except CertificateError:
+        return None
 
 
 class _Search:
@@ -93,6 +114,7 @@ class _Search:
         from scipy.spatial import cKDTree
 
         self.rows, self.targets = rows, targets
+        self.most = max(8, ENOUGH.get(rows.shape[1], ENOUGH_BEYOND) // rows.shape[0])
         self.inverse = np.linalg.pinv(rows)
         r = rows.shape[1]
         joint = np.hstack([rows, targets.T]) + 0.0
@@ -120,14 +142,13 @@ class _Search:
         first = np.array([int(np.flatnonzero(self.place_of == a)[0]) for a in anchors])
         found: list[Ints] = []
         known = {tuple(anchors)}
-        most = max(8, ENOUGH.get(self.rows.shape[1], ENOUGH_BEYOND) // self.rows.shape[0])
         failures, order = 0, 1
         for images in self._tuples(anchors):
             if images in known:
                 continue
             element = self._extended(anchors, images)
             if element is not None:
-                element = _small_enough(found, element, order, most)
+                element = _small_enough(found, element, order, self.most)
             if element is None:
                 failures += 1
                 if failures > MOST_FAILURES:
@@ -136,7 +157,7 @@ class _Search:
             found.append(element)
             group, _ = closure(np.array(found))
             order = group.shape[0]
-            if 2 * order > most:
+            if 2 * order > self.most:
                 break
             known = {tuple(t) for t in self.place_of[group[:, first]].tolist()}
         return found

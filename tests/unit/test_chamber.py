@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from meanfield_opt.certificate.bnb import input_view
 from meanfield_opt.checker.chamber import chamber_of, closure
 from meanfield_opt.checker.codec import encode_array
 from meanfield_opt.checker.replays import REPLAYS
+from meanfield_opt.symmetry import SignedPermutation
+from meanfield_opt.symmetry.generators import GeneratedSymmetry
 from meanfield_opt.symmetry.inputs import input_group
 
 Array = NDArray[np.float64]
@@ -127,6 +130,26 @@ def test_solving_and_certifying_use_it_without_being_told(tmp_path: Path) -> Non
     assert certificate.proof.startswith("symmetry: ")
     certificate.save(tmp_path / "c.json")
     assert mfo.verify(tmp_path / "c.json").lower_bound == certificate.lower_bound
+
+
+def test_declared_symmetries_are_used_as_far_as_they_hold() -> None:
+    problem = square_grid()
+    shift = np.roll(np.arange(25), 1)  # no symmetry
+    quarter = np.rot90(np.arange(25).reshape(5, 5)).ravel()
+    claims = [SignedPermutation(s, np.array([0]), np.array([sign])) for s, sign in ((shift, 1.0), (quarter, -1.0))]
+    declared = dataclasses.replace(problem, symmetry=GeneratedSymmetry(tuple(claims), "a quarter turn and a lie"))
+    group = input_group(declared)
+    assert group is not None
+    assert group.order == 4
+    dual = invariant_dual(declared)
+    outcome = prove(declared, dual)
+    assert outcome.proof is not None
+    assert "order 4" in outcome.proof.words
+    assert REPLAYS["input_view"](declared, dual, outcome.proof.bound, outcome.proof.artefact) <= outcome.proof.bound
+    liar = dataclasses.replace(problem, symmetry=GeneratedSymmetry(tuple(claims[:1]), "a lie"))
+    found = input_group(liar)
+    assert found is not None
+    assert found.order == 8
 
 
 def test_a_dual_point_without_the_symmetry_is_proved_as_it_is() -> None:
