@@ -20,6 +20,8 @@ from ..problem import TwoLayerProblem
 Array = NDArray[np.float64]
 
 MOST_LABELS = 24
+#: entries compared at a time, few enough to stay in a cache
+RUN = 2**14
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def scales_of(dual: Array, targets: Array) -> tuple[float, ...] | None:
     scales = []
     for z, y in zip(dual, targets):
         zeta = float(z[0] * y[0])
-        if not (z == zeta * y).all():
+        if not all((z[k : k + RUN] == zeta * y[k : k + RUN]).all() for k in range(0, z.size, RUN)):
             return None
         scales.append(zeta)
     return tuple(scales)
