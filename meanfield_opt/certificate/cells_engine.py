@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -18,14 +19,17 @@ from ..checker.slopes import left_slope
 from ..copositive import Copositive, NotCopositive, check
 from ..errors import CertificateError
 from ..geometry import FactorGeometry
+from ..problem import TwoLayerProblem
 from ..rounding import up
 from .engine import Limits, Outcome, ProofEngine, Question, SupremumProof
+from .improve import best_response, worth_averaging
 
 Array = NDArray[np.float64]
 log = logging.getLogger(__name__)
 
 FIRST_RAISE = 1e-9
 MOST_ROUNDS = 40
+MOST_IMAGES = 200
 
 
 @dataclass(frozen=True)
@@ -57,16 +61,19 @@ class CellsEngine(ProofEngine):
         deadline = time.monotonic() + limits.seconds
         dual, generators = _symmetric(question)
         tau = 4.0 * problem.lambda1 * problem.lambda2
-        t, raise_ = float(up(tau * (1.0 + FIRST_RAISE))), FIRST_RAISE
+        # a search by samples is a good start where the supremum is above 1
+        best, theta = best_response(problem, dual)
+        neurons = _images(problem, problem.geometry.preactivation(theta[None])[0], generators) if best > tau else None
+        t, raise_ = float(up(max(tau, best) * (1.0 + FIRST_RAISE))), FIRST_RAISE
         for _ in range(MOST_ROUNDS):
             try:
                 cells = sign_cells.Cells(problem, dual, t)
                 maps = [sign_cells.cell_permutation(cells.kernel, dual, g) for g in generators]
             except CertificateError as error:
                 log.debug("sign cells: %s", error)
-                return Outcome(None, complete=False)
+                return _outcome(None, neurons)
             codes = sorted(set(sign_cells.orbits(cells.samples, maps).tolist()))
-            proofs, ratio = _prove_cells(cells, codes, deadline)
+            proofs, witness = _prove_cells(cells, codes, deadline)
             if proofs is not None:
                 words = (
                     f"sign cells: {len(codes)} of {1 << cells.samples} (one an orbit of the symmetry), "
@@ -74,15 +81,19 @@ class CellsEngine(ProofEngine):
                 )
                 artefact = {"t": encode_float(t), "generators": generators, "proofs": proofs}
                 proof = SupremumProof("cells", words, sign_cells.cells_sigma(problem, t), artefact)
-                return Outcome(proof, dual=None if np.array_equal(dual, question.dual) else dual)
-            if ratio is None:
-                return Outcome(None, complete=False)
+                moved = None if np.array_equal(dual, question.dual) else dual
+                return _outcome(proof, neurons, moved)
+            if witness is None:
+                return _outcome(None, neurons)
+            code, u = witness
+            sign = np.array([-1.0 if code >> p & 1 else 1.0 for p in range(len(u))])
+            neurons = _images(problem, sign * [float(v / max(u)) for v in u], generators)
             raise_ *= 2.0
             try:
-                t = float(up(max(t, float(ratio)) * (1.0 + raise_)))
+                t = float(up(max(t, float(cells.ratio(code, u))) * (1.0 + raise_)))
             except OverflowError:
-                return Outcome(None, complete=False)
-        return Outcome(None, complete=False)
+                return _outcome(None, neurons)
+        return _outcome(None, neurons)
 
 
 def _symmetric(question: Question) -> tuple[Array, list[dict[str, Any]]]:
@@ -101,8 +112,7 @@ def _symmetric(question: Question) -> tuple[Array, list[dict[str, Any]]]:
         return dual, []
     if question.movable:
         averaged = found.average_dual(dual)
-        if np.abs(averaged - dual).max() <= 1e-2 * np.abs(dual).max():
-            dual = averaged
+        dual = averaged if worth_averaging(question.problem, dual, averaged) else dual
     return dual, [
         {"samples": g.samples.tolist(), "outputs": g.outputs.tolist(), "signs": [int(s) for s in g.signs]}
         for g in found.generators
@@ -112,8 +122,8 @@ def _symmetric(question: Question) -> tuple[Array, list[dict[str, Any]]]:
 
 def _prove_cells(
     cells: sign_cells.Cells, codes: list[int], deadline: float
-) -> tuple[dict[str, Any] | None, Fraction | None]:
-    """All proofs, or None and the ratio |Z phi|^2 / c at a witness (None where a cell stayed open)."""
+) -> tuple[dict[str, Any] | None, tuple[int, Sequence[Fraction]] | None]:
+    """All proofs, or None and a cell with a witness u against it (None where a cell stayed open)."""
     proofs: dict[str, Any] = {}
     for code in codes:
         left = deadline - time.monotonic()
@@ -121,11 +131,28 @@ def _prove_cells(
             return None, None
         answer = check(cells.matrix(code), time_limit=left)
         if isinstance(answer, NotCopositive):
-            return None, cells.ratio(code, answer.witness)
+            return None, (code, answer.witness)
         if not isinstance(answer, Copositive):
             return None, None
         proofs[str(code)] = encode(answer.proof.artefact)
     return proofs, None
+
+
+def _images(problem: TwoLayerProblem, pattern: Array, generators: list[dict[str, Any]]) -> Array:
+    """theta (n, r), each of length 1, of a pattern h and of its images: if h violates the average of a dual point over the
+    group, one of them violates that dual point."""
+    h = tuple(pattern.tolist())
+    orbit, edge = {h}, [h]
+    while edge and len(orbit) < MOST_IMAGES:
+        edge = [image for image in {tuple(h[p] for p in g["samples"]) for h in edge for g in generators} - orbit]
+        orbit.update(edge)
+    theta = problem.geometry.weights(np.array([h, *(orbit - {h})]))
+    return np.asarray(theta / np.maximum(np.linalg.norm(theta, axis=1, keepdims=True), 1e-300))
+
+
+def _outcome(proof: SupremumProof | None, neurons: Array | None, dual: Array | None = None) -> Outcome:
+    stats = {} if neurons is None else {"neurons": neurons}
+    return Outcome(proof, None if neurons is None else neurons[0], proof is not None, stats, dual)
 
 
 ENGINE = CellsEngine()

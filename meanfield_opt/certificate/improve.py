@@ -84,24 +84,38 @@ def worst_first(problem: TwoLayerProblem, dual: Array, neurons: Array) -> Array:
 
 def best_ratio(problem: TwoLayerProblem, dual: Array, *, seed: int = 0) -> float:
     """A lower estimate of sup_h |Z phi(h)|^2 / c(h) for positively homogeneous phi: ascent from random starts."""
+    return best_response(problem, dual, seed=seed)[0]
+
+
+def best_response(problem: TwoLayerProblem, dual: Array, *, seed: int = 0) -> tuple[float, Array]:
+    """The estimate of ``best_ratio`` and a neuron theta (r,) that attains it."""
     rng = np.random.default_rng(seed)
     samples = int(max(16, min(256, 2_000_000 // max(1, problem.n_samples))))
     theta = rng.standard_normal((samples, problem.geometry.n_parameters))
-    best = 0.0
+    best, point = 0.0, theta[0]
     with np.errstate(all="ignore"):
         for sweep in range(240):
             theta = theta / np.maximum(np.linalg.norm(theta, axis=1, keepdims=True), 1e-300)
             h = problem.geometry.preactivation(theta)
             response = dual @ problem.features(h).T
             value = np.einsum("kj,kj->j", response, response)
-            best = max(best, float(np.max(value, initial=0.0, where=np.isfinite(value))))
+            value = np.where(np.isfinite(value), value, 0.0)
+            if value.max() > best:
+                best, point = float(value.max()), theta[int(value.argmax())].copy()
             if sweep == 40:  # only the best go on
                 keep = np.argsort(-value)[:16]
                 theta, h, response = theta[keep], h[keep], response[:, keep]
             step = problem.geometry.pullback((dual.T @ response).T * problem.activation.derivative(h))
             size = np.linalg.norm(step, axis=1, keepdims=True)
             theta = 0.2 * theta + step / np.maximum(size, 1e-300)
-    return best
+    return best, point
+
+
+def worth_averaging(problem: TwoLayerProblem, dual: Array, averaged: Array) -> bool:
+    """Whether the average of a dual point over symmetries may stand for it: its supremum is no larger, and (as always for an
+    invariant loss) its dual value no smaller, up to rounding."""
+    value = problem.dual_value(dual)
+    return bool(averaged.any()) and problem.dual_value(averaged) >= value - 1e-12 * abs(value)
 
 
 def _variation(problem: TwoLayerProblem, dual: Array, theta: Array) -> Array:

@@ -188,7 +188,6 @@ def test_what_a_near_symmetry_lacks_is_paid_for(
     assert group is not None
     with monkeypatch.context() as patch:
         patch.setattr(input_view, "input_group", lambda _: group)
-        patch.setattr(input_view, "NEARLY", 0.0)
         patch.setattr(input_view, "WORTH", np.inf)
         patch.setattr(input_view, "_symmetric", lambda q: (q.dual, input_view.symmetry_artefact(group)))
         claimed = prove(problem, dual)

@@ -11,6 +11,7 @@ import pytest
 
 import meanfield_opt as mfo
 from meanfield_opt.certificate.cells_engine import ENGINE
+from meanfield_opt.certificate.close_gap import close_gap
 from meanfield_opt.certificate.engine import Limits, Question
 from meanfield_opt.checker import sign_cells
 from meanfield_opt.symmetry.detect import detect
@@ -92,6 +93,28 @@ def test_the_dual_point_moves_only_where_it_may() -> None:
         assert outcome.proof is not None
         artefact = json.loads(json.dumps(outcome.proof.artefact))
         assert sign_cells.replay(problem, point, outcome.proof.bound, artefact) == outcome.proof.bound
+
+
+def test_the_violating_neurons_are_returned_with_their_images() -> None:
+    problem = dihedral_task(6)
+    dual = 0.9 * problem.targets
+    outcome = ENGINE.prove(Question(problem, dual, movable=True), Limits(seconds=30))
+    assert outcome.proof is not None
+    assert outcome.proof.bound > 1.0
+    assert outcome.neuron is not None
+    ratios = problem.ratio(dual, problem.geometry.preactivation(outcome.stats["neurons"]))
+    assert len(ratios) >= 3
+    np.testing.assert_allclose(ratios, outcome.proof.bound, rtol=1e-6)
+    np.testing.assert_allclose(ratios, ratios[0], rtol=1e-12)
+
+
+@pytest.mark.slow
+def test_a_neuron_that_the_solver_missed_is_found_by_the_cells() -> None:
+    """Eight inputs on a circle: the search by samples stops 1.4e-4 above the optimum; with the cells' witness it goes on."""
+    solution, certificate = close_gap(dihedral_task(8), gap=1e-6, time_limit=120.0)
+    assert certificate.relative_gap <= 1e-6
+    assert solution.energy == pytest.approx(0.1709826, abs=2e-7)
+    assert "sign cells: 30 of 256" in certificate.proof
 
 
 def test_averages_are_exactly_invariant() -> None:

@@ -22,6 +22,7 @@ from ...geometry import FactorGeometry
 from ...problem import TwoLayerProblem
 from ...symmetry.inputs import input_group
 from ..engine import Limits, Outcome, ProofEngine, Question, SupremumProof
+from ..improve import worth_averaging
 from .driver import CHUNK_NODES, ITEM_NODES, MOST_POINTS, Refined, View, search
 from .forest import whole_space
 from .orbits import roots_in_chamber, symmetry_artefact
@@ -32,8 +33,8 @@ log = logging.getLogger(__name__)
 #: cut across single rows once at most this many are undecided on a cone
 FEW = 12
 MOST_PARAMETERS = 10
-#: relative change up to which a dual point is averaged; relative loss in the bound up to which a chamber is worth it
-NEARLY, WORTH = 1e-2, 1e-6
+#: relative loss in the bound up to which a chamber is worth it
+WORTH = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,14 +210,12 @@ def _symmetric(question: Question) -> tuple[Array, dict[str, Any] | None]:
     if group is None:
         return question.dual, None
     averaged = group.average(dual)
-    size = float(np.abs(dual).max(initial=0.0))
     distance = float(np.abs(averaged - dual).max(initial=0.0))
-    if distance > 1e-13 * size:
-        better = question.problem.dual_value(averaged) >= question.problem.dual_value(dual)
-        if not (question.movable and better and distance <= NEARLY * size):
-            return question.dual, None
+    if distance <= 1e-13 * float(np.abs(dual).max(initial=0.0)):
+        return question.dual, symmetry_artefact(group)
+    if question.movable and worth_averaging(question.problem, dual, averaged):
         return averaged, symmetry_artefact(group)
-    return question.dual, symmetry_artefact(group)
+    return question.dual, None
 
 
 def _images(chamber: Chamber, points: Array) -> Array:
