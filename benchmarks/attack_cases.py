@@ -18,6 +18,7 @@ from attack_proofs import OTHER_FORMS, with_proof
 
 import meanfield_opt as mfo
 from meanfield_opt.checker.bounds import energy_upper
+from meanfield_opt.checker.copositive import replay
 from meanfield_opt.checker.copositive_file import FORMAT, VERSION, encode, matrix_digest
 from meanfield_opt.checker.document import digest
 from meanfield_opt.copositive.catalogue import horn, petersen, rescaled, stable_set_form
@@ -230,20 +231,20 @@ def copositivity_proofs() -> list[tuple[str, list[list[Any]], dict[str, Any]]]:
     scaled_horn = [[int(v) for v in row] for row in rescaled(horn(), [1, 2, 3, 4, 5])]
     psd = {"kind": "psd"}
     found = [
-        ("nonnegative", [[1, 2], [2, 0]], {"kind": "nonnegative"}, None),
-        ("psd", [[2, -1], [-1, 2]], psd, True),
-        ("spn", mixed, {"kind": "spn", "multiplier": 1, "nonnegative": {"0,2": 5}}, None),
-        ("split", summed, {"kind": "split", "blocks": [[[0, 1, 2, 3, 4], tree], [[5, 6], psd]]}, None),
-        ("scale", scaled_horn, {"kind": "scale", "d": [60, 30, 20, 15, 12], "proof": tree}, None),
-        ("aggregate", doubled, {"kind": "aggregate", "groups": [[2 * i, 2 * i + 1] for i in range(5)], "proof": tree}, None),
-        ("round", tall, {"kind": "round", "h": [2] * 5, "proof": tree}, None),
-        ("stable", z, {"kind": "stable"}, None),
-        ("tree", [list(map(int, row)) for row in horn()], tree, None),
-        ("parrilo", [list(map(int, row)) for row in horn()], horn_proof(level=1), None),
+        ("nonnegative", [[1, 2], [2, 0]], {"kind": "nonnegative"}),
+        ("psd", [[2, -1], [-1, 2]], psd),
+        ("spn", mixed, {"kind": "spn", "multiplier": 1, "nonnegative": {"0,2": 5}}),
+        ("split", summed, {"kind": "split", "blocks": [[[0, 1, 2, 3, 4], tree], [[5, 6], psd]]}),
+        ("scale", scaled_horn, {"kind": "scale", "d": [60, 30, 20, 15, 12], "proof": tree}),
+        ("aggregate", doubled, {"kind": "aggregate", "groups": [[2 * i, 2 * i + 1] for i in range(5)], "proof": tree}),
+        ("round", tall, {"kind": "round", "h": [2] * 5, "proof": tree}),
+        ("stable", z, {"kind": "stable"}),
+        ("tree", [list(map(int, row)) for row in horn()], tree),
+        ("parrilo", [list(map(int, row)) for row in horn()], horn_proof(level=1)),
     ]  # fmt: skip
-    out = [
-        (name, m, {"answer": "copositive", "strict": s, "zero": None, "proof": encode(p)}) for name, m, p, s in found
-    ]
+    # each claims all that its proof shows
+    claims = [(name, m, encode(p), replay(m, json.loads(json.dumps(encode(p)))) or None) for name, m, p in found]
+    out = [(name, m, {"answer": "copositive", "strict": s, "zero": None, "proof": p}) for name, m, p, s in claims]
     return [*out, ("witness", [[1, -2], [-2, 1]], {"answer": "not copositive", "witness": [1, [2, 2]]})]
 
 
