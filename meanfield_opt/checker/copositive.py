@@ -140,7 +140,7 @@ def scaled(matrix: Rows, d: Sequence[Fraction]) -> list[list[int]]:
 
 def _round(matrix: Rows, proof: Proof) -> bool:
     h = proof["h"]
-    if len(h) != len(matrix) or any(type(v) is not int or abs(v) > 1 << 20 for v in h):
+    if len(h) != len(matrix) or any(type(v) is not int or not -1000 <= v <= 1 << 20 for v in h):
         raise CertificateError("a rounding needs one exponent for each row.")
     return replay(rounded(matrix, h), proof["proof"])
 

@@ -19,6 +19,9 @@ from .cones import LeafTest, check_partition
 
 Array = NDArray[np.float64]
 
+#: a partition begins with 2^r orthants, each with every row: what a file may ask for
+MOST_DIMENSIONS, MOST_ROOT_PAIRS = 14, 2**26
+
 
 def exponent(array: Array) -> int:
     """k with max |array| in [2^(k-1), 2^k), 0 for a zero array."""
@@ -50,6 +53,8 @@ def replay_partition(
     shape: (n, r) of the vectors along which cones are cut. sigma_at(level, depth), test_at(level): the view's own.
     """
     level = decode_float(artefact["level"], "the level")
+    if shape[1] > MOST_DIMENSIONS or shape[0] << shape[1] > MOST_ROOT_PAIRS:
+        raise CertificateError(f"a partition of R^{shape[1]} for {shape[0]} rows is out of range.")
     tree = decode_tree(shape[1], artefact, shape[0])
     sigma = sigma_at(level, tree.depth)
     if not sigma <= claimed:

@@ -16,6 +16,8 @@ from meanfield_opt.activations.user import PiecewiseAffine
 from meanfield_opt.certificate import ENGINES, Limits, Question, SupremumProof
 from meanfield_opt.checker.bounds import lower_from_proof, network_energy_upper
 from meanfield_opt.checker.compact import encode_dual
+from meanfield_opt.checker.cone_tree import encode_tree
+from meanfield_opt.checker.copositive import replay
 from meanfield_opt.checker.document import digest, encode_float, encode_measure
 from meanfield_opt.checker.embed import problem_entry
 from meanfield_opt.checker.envelope import cell_upper
@@ -357,3 +359,18 @@ def test_the_digest_seals_the_content_however_it_is_laid_out(tmp_path: Path) -> 
     path.write_text(text.replace('"version":1', '"version":7'))
     with pytest.raises(CertificateError, match="version 7 is unknown; this checker reads 1"):
         mfo.verify(path, problem)
+
+
+def test_a_small_file_asks_for_no_huge_partition() -> None:
+    """2^20 orthants of 1000 rows each fit into a kilobyte of zeros, compressed."""
+    rng = np.random.default_rng(0)
+    y = np.sign(rng.standard_normal((1, 1000)))
+    problem = TwoLayerProblem(
+        activation("relu"), loss("squared"), FactorGeometry(rng.standard_normal((1000, 20))), y, 0.1, 0.1
+    )
+    artefact = {"level": encode_float(1.0), **encode_tree(20, np.zeros(2**20, np.int32), np.zeros(2**20, np.int32))}
+    assert len(artefact["ops"]) < 2000
+    with pytest.raises(CertificateError, match="out of range"):
+        REPLAYS["input_view"](problem, y, 1e9, artefact)
+    with pytest.raises(CertificateError, match="exponent"):
+        replay([[1, 0], [0, 1]], {"kind": "round", "h": [-(1 << 20)] * 2, "proof": {"kind": "psd"}})
