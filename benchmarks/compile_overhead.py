@@ -2,7 +2,8 @@
 
 Direct = lowering the problem to the program plus converting it to the solver's arrays and cones. cvxpy = writing that same
 program in cvxpy plus ``get_problem_data`` for that solver; the lowering is not charged to it. The solver's own set-up and
-solve, equal for both, are in neither. Medians of ``--repeats``.
+solve, equal for both, are in neither. Medians of ``--repeats``,
+in CPU seconds of the process.
 
     python benchmarks/compile_overhead.py [--repeats 7] [--out benchmarks/results/compile_overhead.json]
 """
@@ -70,9 +71,9 @@ def median_seconds(action: Callable[[], Any], repeats: int) -> float:
     action()  # imports and caches
     times = []
     for _ in range(repeats):
-        begin = time.perf_counter()
+        begin = time.process_time()  # CPU seconds: what other processes take does not count
         action()
-        times.append(time.perf_counter() - begin)
+        times.append(time.process_time() - begin)
     return statistics.median(times)
 
 
