@@ -121,11 +121,18 @@ def second_order(
 def with_random(
     problem: TwoLayerProblem, carrier: Carrier, particles: Particles, count: int, rng: np.random.Generator
 ) -> Particles:
-    """Random atoms beside the given ones, all of the size of a typical one; a wide start finds the basin soonest."""
+    """Random atoms beside the given ones, all alike; a wide start finds the basin soonest.
+
+    Together their outputs are a third of the targets: from larger ones descent first shrinks everything,
+    from much smaller ones atoms first turn the same way.
+    """
     theta = rng.standard_normal((count, carrier.geometry.n_parameters))
     x = carrier.from_neurons(theta / np.linalg.norm(theta, axis=1, keepdims=True))
     v = rng.standard_normal((problem.n_outputs, count))
     v *= np.sqrt(problem.lambda1 / problem.lambda2) / np.linalg.norm(v, axis=0)
+    outputs = float(np.linalg.norm(v @ problem.features(carrier.patterns(x))))
+    size = np.sqrt(0.3 * float(np.linalg.norm(problem.targets)) / max(outputs, 1e-300))
+    x, v = size * x, size * v
     return Particles(
         np.vstack([particles.x, x]),
         np.hstack([particles.readouts, v]),

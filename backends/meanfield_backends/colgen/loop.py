@@ -142,6 +142,9 @@ def _pooled(
         pool.begin(problem, carrier, state, rng, watch)
     if not pool.round_(problem, carrier, state, found, gap, options):
         return False
+    if carrier.dimension > pool.SLIDING:
+        pool.glide(problem, carrier, state, gap, watch)
+        return pool.round_(problem, carrier, state, None, gap, options)
     if gap < 1e-3:
         reached = state.energy
         improve.second_order(problem, carrier, state, gap, watch, min(1e-10, 1e-2 * options.tolerance))

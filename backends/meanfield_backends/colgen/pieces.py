@@ -12,6 +12,9 @@ from meanfield_opt.activation import Activation
 
 Array = NDArray[np.float64]
 
+#: entries of a block that is worked on at once
+BLOCK = 32768
+
 
 def best_response(activation: Activation, pull: Array, centre: Array, stiffness: Array) -> Array:
     """argmax_h 2 pull phi(h) - stiffness (h - centre)^2, entry by entry (theory section 3.3: the psi_p of the output view).
@@ -55,6 +58,17 @@ class SmoothActivation:
         pieces = self.activation.pieces
         if self.exact or pieces is None:
             return self.activation.value(h), self.activation.derivative(h)
+        if h.ndim == 2 and h.size > 2 * BLOCK:  # rows by rows: the passes below stay in the processor's cache
+            value, slope = np.empty(h.shape), np.empty(h.shape)
+            rows = max(1, BLOCK // h.shape[1])
+            for begin in range(0, h.shape[0], rows):
+                part = slice(begin, begin + rows)
+                value[part], slope[part] = self._rounded(h[part])
+            return value, slope
+        return self._rounded(h)
+
+    def _rounded(self, h: Array) -> tuple[Array, Array]:
+        pieces = self.activation.pieces or ()
         value = float(pieces[0].slope) * h
         slope = np.full(h.shape, float(pieces[0].slope))
         value += float(pieces[0].intercept)

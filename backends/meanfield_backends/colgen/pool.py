@@ -23,13 +23,13 @@ from .masses import interior_point
 from .master import master_energy, solve_master
 from .pricing import MOST_BASINS, different, unit_rows
 from .reduce import caratheodory, merge, prune
-from .search import Found, evening
+from .search import Found, evening, spread
 from .slide import Particles, slide
 from .state import State, Stopwatch
 
 Array = NDArray[np.float64]
 
-MOST_DIMENSIONS, MOST_SAMPLES = 16, 20_000
+MOST_DIMENSIONS, MOST_SAMPLES = 100, 20_000
 #: columns kept after a master; those it uses are always kept
 MOST_COLUMNS = 600
 #: slack, relative to that of no response at all, above which columns are dropped: their basins are remembered
@@ -38,10 +38,10 @@ SLACK = 0.03
 MOST_NEW = 600
 #: atoms that are reduced by moving along a null space, cubic in their number
 MOST_REDUCED = 1000
-#: steps of the first slides: longer ones merge atoms that the optimum keeps apart
-SLIDE_STEPS = 60
-#: multiplications spent on the first slide
-WORK = 1e10
+#: steps of a first slide, at most: atoms that the optimum keeps apart come together in longer ones
+SLIDE_STEPS = 100
+#: weights and bias above which atoms also slide every round, this many steps: maxima are too costly to be exact
+SLIDING, ROUND_STEPS = 16, 100
 #: ratio of input scales above which the first columns are drawn, not slid
 UNEVEN = 300.0
 
@@ -74,15 +74,14 @@ def begin(
     moved = state.particles
     if moved.count == 0:
         moved = with_random(problem, carrier, moved, size, rng)
-        evener = evening(carrier.geometry)[0]
-        spread = np.linalg.norm(evener, 2)  # the least singular value is 1
-        if spread > UNEVEN:  # sliding in weights would only ever follow the largest inputs
-            state.columns, state.column_masses = unit_rows(moved.x @ evener), np.zeros(moved.count)
+        if spread(carrier.geometry) > UNEVEN:  # sliding in weights would follow the largest inputs
+            state.columns, state.column_masses = (
+                unit_rows(moved.x @ evening(carrier.geometry)[0]),
+                np.zeros(moved.count),
+            )
             return
-        work = size * problem.n_samples * (carrier.dimension + problem.n_outputs)
-        steps = int(min(SLIDE_STEPS, max(20, WORK / work)))
-        for eps in (0.1, 0.03, 0.01):
-            moved = slide(problem, carrier, moved, eps=eps, iterations=steps, tolerance=1e-6, watch=watch.over)
+        for eps in (0.03, 0.01, 3e-3):
+            moved = slide(problem, carrier, moved, eps=eps, iterations=SLIDE_STEPS, tolerance=1e-8, watch=watch.over)
             moved = merge(problem, carrier, prune(carrier, moved, 1e-6), min(0.02, eps))
     add(carrier, state, problem, moved)
 
@@ -140,14 +139,23 @@ def round_(
 ) -> bool:
     """Add the violated maxima and solve the master; False where that failed."""
     new = np.zeros((0, carrier.dimension))
-    evener, lengths = evening(carrier.geometry)
     if found is not None:
-        new = different(found.x[found.level > 1.0][: 4 * MOST_BASINS], MOST_NEW, min(0.05, gap), lengths)
+        new = different(
+            found.x[found.level > 1.0][: 4 * MOST_BASINS], MOST_NEW, min(0.05, gap), evening(carrier.geometry)[1]
+        )
     accuracy = max(1e-13, min(1e-2 * gap, max(1e-2 * options.tolerance, 1e-3 * gap)))
-    spread = float(np.linalg.norm(evener, 2))
-    if spread > UNEVEN:  # a slight error of the dual point is a great violation along the largest inputs
-        accuracy = max(1e-13, accuracy / spread)
+    uneven = spread(carrier.geometry)
+    if uneven > UNEVEN:  # a slight error of the dual point is a great violation along the largest inputs
+        accuracy = max(1e-13, accuracy / uneven)
     return master(problem, carrier, state, new, accuracy, gap)
+
+
+def glide(problem: TwoLayerProblem, carrier: Carrier, state: State, gap: float, watch: Stopwatch) -> None:
+    """Many dimensions: the best atoms slide, and are columns beside the others."""
+    moved = slide(
+        problem, carrier, state.particles, eps=min(1e-2, 1e-2 * gap), iterations=ROUND_STEPS, tolerance=1e-9, watch=watch.over
+    )  # fmt: skip
+    add(carrier, state, problem, merge(problem, carrier, prune(carrier, moved, 1e-6), 5e-3))
 
 
 def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: float) -> None:

@@ -26,9 +26,9 @@ MOST_SHARP = 512
 MOST_BASINS = 2048
 #: relative gap above which maxima need not be exact
 FAR = 0.1
-#: multiplications spent on first-order ascent in one search
-WORK = 4e10
-#: first-order steps of one ascent
+#: multiplications spent on first-order ascent in one search, and on Newton's method in one group of starts
+WORK = 1e10
+#: first-order steps of one ascent, beside one for every two dimensions
 STEPS = 40
 #: levels below which a basin is not remembered
 LOW = 0.9
@@ -79,8 +79,11 @@ def price(
     n, dual = carrier.dimension, state.dual
     evener, lengths = evening(carrier.geometry)
     active = _active(problem, carrier, state)
-    cost = 4.0 * STEPS * problem.n_samples * (n + problem.n_outputs)
+    steps = STEPS + n // 2
+    cost = 4.0 * steps * problem.n_samples * (n + problem.n_outputs)
     wide = int(min(starts * max(1.0, 3.0 * n), max(WORK / cost, starts)))
+    most = int(min(MOST_BASINS, max(WORK / cost, starts)))
+    exact = int(np.clip(WORK / (16.0 * problem.n_samples * n * (n + 4.0)), 16, MOST_SHARP))
     random = rng.standard_normal((wide, n))
     random[::2] = random[::2] @ evener
     aimed = rng.standard_normal((wide // 8 + 8, problem.n_outputs))
@@ -88,14 +91,14 @@ def price(
     known = active if state.basins is None else np.vstack([active, state.basins])
     near = _near(active, wide // 8, (-1.5, 0.0), evener, lengths, rng)
     first = np.vstack([known, random, carrier.pull(aimed @ dual), near])
-    climbed, level = _climb(problem, carrier, dual, first, 0.0 if gap > FAR else 0.7, watch)
+    climbed, level = _climb(problem, carrier, dual, first, steps, 0.0 if gap > FAR else 0.7, watch)
     apart = different(climbed[np.argsort(-level, kind="stable")][: 4 * MOST_BASINS], MOST_BASINS, 1e-2, lengths)
-    few = min(starts, MOST_SHARP)
+    few = min(starts, exact)
     if gap > FAR:  # the dual point will move far: maxima need not be exact yet
         groups: list[tuple[Array, tuple[float, ...]]] = [(apart[:few], EPSILONS[1:4])]
     else:
-        close = np.vstack([active, _near(active, few, (-4.0, -0.5), evener, lengths, rng)])
-        groups = [(apart[:MOST_SHARP], EPSILONS[1:]), (close, EPSILONS[3:])]
+        close = np.vstack([active[:exact], _near(active, few, (-4.0, -0.5), evener, lengths, rng)])
+        groups = [(apart[:exact], EPSILONS[1:]), (close, EPSILONS[3:])]
     sharp = [apart]
     for x, epsilons in groups:
         if x.shape[0] and not watch():
@@ -104,12 +107,18 @@ def price(
     level = levels(problem, dual, problem.features(carrier.patterns(x)), carrier.cost(x))
     order = np.argsort(-level, kind="stable")
     x, level = x[order], level[order]
-    state.basins = different(x[level > LOW], MOST_BASINS, 1e-2, lengths)
+    state.basins = different(x[level > LOW], most, 1e-2, lengths)
     return Found(x, level, x[:0])
 
 
 def _climb(
-    problem: TwoLayerProblem, carrier: Carrier, dual: Array, x: Array, floor: float, watch: Callable[[], bool]
+    problem: TwoLayerProblem,
+    carrier: Carrier,
+    dual: Array,
+    x: Array,
+    steps: int,
+    floor: float,
+    watch: Callable[[], bool],
 ) -> tuple[Array, Array]:
     """First-order ascent from the rows of x, a piece at a time while ``watch`` allows: where it ends, and the levels there."""
     from .climb import climb  # compiled on first use
@@ -123,7 +132,7 @@ def _climb(
     done = 0
     while done < x.shape[0] and (done == 0 or not watch()):
         part = slice(done, done + 256)
-        climb(rows, np.ascontiguousarray(dual), left, right, x[part], level[part], STEPS, floor * problem.tau)
+        climb(rows, np.ascontiguousarray(dual), left, right, x[part], level[part], steps, floor * problem.tau)
         done = min(done + 256, x.shape[0])
     return x[:done], level[:done] / problem.tau
 

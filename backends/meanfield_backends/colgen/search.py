@@ -156,12 +156,24 @@ def _output_view(
 def evening(space: Geometry) -> tuple[Array, Array]:
     """T and T^-1 (r, r) such that theta T has patterns that vary alike in every direction: those of A T^T have equal lengths.
 
-    On inputs of very different scales weights drawn alike give patterns that follow the largest alone. T = U diag(s_max / s_i) U^T.
+    On inputs of very different scales weights drawn alike give patterns that follow the largest alone. T = U diag(s_max / s_i) U^T, with
+    1 in directions that change no pattern.
     """
+    u, factor = _spectrum(space)
+    return (u * factor) @ u.T, (u / factor) @ u.T
+
+
+def spread(space: Geometry) -> float:
+    """The median of s_max / s_i: how much larger some inputs are than most."""
+    return float(np.median(_spectrum(space)[1]))
+
+
+def _spectrum(space: Geometry) -> tuple[Array, Array]:
+    """Eigenvectors U of A^T A, and s_max / s_i."""
     gram = space.pullback(space.preactivation(np.eye(space.n_parameters)))
     w, u = np.linalg.eigh(0.5 * (gram + gram.T))
-    root = np.sqrt(np.maximum(w / max(float(w[-1]), 1e-300), 1e-20))
-    return (u / root) @ u.T, (u * root) @ u.T
+    ratio = w / max(float(w[-1]), 1e-300)
+    return u, 1.0 / np.sqrt(np.where(ratio > 1e-20, ratio, 1.0))
 
 
 def _input_view(
