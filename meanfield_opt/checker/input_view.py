@@ -33,7 +33,7 @@ from .view import exponent, replay_partition, scaled_back
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-#: columns differing by more than this power of two are put on one scale, up to the second
+#: columns differing by more than this power of two are brought within it, unless by more than the second
 UNEVEN, MOST_UNEVEN = 8, 24
 
 
@@ -79,13 +79,16 @@ def input_form(problem: TwoLayerProblem, dual: Array) -> InputForm | None:
 
 
 def column_powers(factor: Array) -> tuple[NDArray[np.intc], int]:
-    """(k (r,), a): columns are divided by 2^k_l, 0 unless they differ more than 2^UNEVEN-fold; then max |A| < 2^a."""
+    """(k (r,), a): columns are divided by 2^k_l until they differ by no more than about 2^UNEVEN-fold; then max |A| < 2^a.
+
+    No further: slack and rounding of a leaf weigh 4^k times as much in sigma^2.
+    """
     size = np.frexp(np.abs(factor).max(axis=0, initial=0.0))[1].astype(np.intc)
     used = factor.any(axis=0)
     if not used.any():
         return np.zeros_like(size), 0
     powers = np.where(used, size - size[used].min(), 0)
-    powers = np.where((powers > UNEVEN) & (powers <= MOST_UNEVEN), powers, 0).astype(np.intc)
+    powers = np.where((powers > UNEVEN) & (powers <= MOST_UNEVEN), powers - UNEVEN, 0).astype(np.intc)
     return powers, int((size - powers)[used].max())
 
 
