@@ -16,6 +16,7 @@ from ..activations.check import check_activation
 from ..checker.bounds import energy_upper, lower_from_proof
 from ..checker.document import write_document
 from ..checker.refute import measure_energy_lower
+from ..checker.verify import FREE_MASS
 from ..errors import InputError
 from ..free_bias import surrogate
 from ..measure import Measure
@@ -29,6 +30,7 @@ from .engine_search import EngineSearch
 from .free_bias import of_problem
 from .improve import Refutation, reoptimised, violating_neurons, with_neurons, worst_first
 from .pairs_engine import rescaled_dual
+from .tail_search import held
 from .witnesses import dual_candidates, witnesses
 
 Array = NDArray[np.float64]
@@ -124,8 +126,15 @@ def certify(
         if problem.geometry.free_parameters:
             inner = _proved(surrogate(problem), measure, dual, upper, engine, limits, math.inf, started)
             return of_problem(problem, inner)
-        if problem.width is None or problem.width_binds:
+        if problem.width is None or (problem.width_binds and not _spare(problem, measure, engine)):
             return _proved(problem, measure, dual, upper, engine, limits, refute, started)
+        if problem.width_binds:
+            part = replace(limits, seconds=0.4 * limits.seconds)
+            found = _proved(problem, measure, dual, upper, engine, part, refute, started)
+            if found.verdict == "refuted" or found.relative_gap <= 10.0 * target:
+                return found
+            free = _proved(problem.with_free_mass(), measure, dual, upper, engine, limits, math.inf, started)
+            return _without_width(problem, free) if free.lower_bound > found.lower_bound else found
         # a bound under free mass is one under any width, and here nothing is lost by it
         found = _proved(problem.with_free_mass(), measure, dual, upper, engine, limits, refute, started)
         return _under_width(problem, found)
@@ -151,7 +160,9 @@ def _proved(
     if engine in ("auto", "pairs"):
         rescaled = rescaled_dual(problem, candidates[0])
         candidates = candidates if rescaled is candidates[0] else [rescaled, *candidates]
-    for z in candidates:
+    # of dual points averaged over a symmetry the one as given comes last: the dual value is concave
+    last = [z for z in candidates[1:] if z is candidates[-1] and z is not plain] if problem.width is not None else []
+    for z in candidates[: len(candidates) - len(last)]:
         if search.run(z, engine):
             break
     if problem.width is not None:
@@ -159,6 +170,9 @@ def _proved(
         for shrink in (3e-2, 3e-3, 1e-3, 6e-4, 3e-4):
             if search.gap() > 3.0 * shrink and time.monotonic() < search.deadline:
                 search.run((1.0 - shrink) * plain, engine)
+    for z in last:
+        if not search.closed() and time.monotonic() < search.deadline:
+            search.run(z, engine)
     bound = search.best
     if bound is None:
         trivial = lower_from_proof(problem, np.zeros_like(problem.targets), 0.0, 0.0)
@@ -172,6 +186,22 @@ def _proved(
     if certificate.relative_gap > refute:
         certificate = _refuted(problem, certificate, dual, refute, seconds=max(2.0, 0.2 * limits.seconds))
     return certificate
+
+
+def _spare(problem: TwoLayerProblem, measure: Measure, engine: str) -> bool:
+    """Whether mass is to spare, so that a bound for free mass may be as good; not where none of its optima exists."""
+    if engine != "auto" or problem.width is None or problem.activation.degree is not None:
+        return False
+    return measure.total_mass < 0.9 * problem.width
+
+
+def _without_width(problem: TwoLayerProblem, found: Certificate) -> Certificate:
+    """A certificate of the problem without its width as one of the problem."""
+    assert found.supremum is not None
+    inner = found.supremum
+    words = f"without the width: {inner.words}"
+    supremum = SupremumProof(FREE_MASS, words, inner.bound, {"proof": held(inner)})
+    return replace(found, problem=problem, proof=words, supremum=supremum)
 
 
 def _under_width(problem: TwoLayerProblem, found: Certificate) -> Certificate:

@@ -13,6 +13,7 @@ from ..checker.free_bias import free_bias_sigma
 from ..free_bias import REACH, lifted_neurons, shift_and_column
 from ..problem import TwoLayerProblem
 from .engine import SupremumProof
+from .tail_search import held
 
 if TYPE_CHECKING:
     from .certify import Certificate
@@ -36,12 +37,7 @@ def of_problem(problem: TwoLayerProblem, found: Certificate) -> Certificate:
     artefact = {
         "centre": encode_array(centre),
         "column": encode_float(column),
-        "proof": {
-            "kind": inner.kind,
-            "words": inner.words,
-            "bound": encode_float(inner.bound),
-            "artefact": inner.artefact,
-        },
+        "proof": held(inner),
     }
     words = f"free bias, by a bias column of {column:g}: {inner.words}"
     supremum = SupremumProof("free_bias", words, bound, artefact)

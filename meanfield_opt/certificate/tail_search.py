@@ -30,14 +30,8 @@ class Tail:
     cost: float
 
     def artefact(self) -> dict[str, Any]:
-        """The proof as JSON values, to be held by another one."""
-        proof = self.proof
-        return {
-            "kind": proof.kind,
-            "words": proof.words,
-            "bound": encode_float(proof.bound),
-            "artefact": proof.artefact,
-        }
+        """The proof, to be held by another one."""
+        return held(self.proof)
 
 
 def find_tail(problem: TwoLayerProblem, dual: Array, seconds: float) -> Tail | None:
@@ -45,21 +39,32 @@ def find_tail(problem: TwoLayerProblem, dual: Array, seconds: float) -> Tail | N
     limit = limit_problem(problem)
     if limit is None:
         return None
-    question = Question(limit, dual)
-    best: SupremumProof | None = None
-    for engine in applicable(question):
-        try:
-            outcome = engine.prove(question, Limits(seconds, TARGET, 1))
-        except (ArithmeticError, np.linalg.LinAlgError) as error:
-            log.warning("proof engine %s broke down on the limit: %s", engine.name, error)
-            continue
-        proof = outcome.proof
-        if proof is not None and outcome.dual is None and (best is None or proof.bound < best.bound):
-            best = proof
-        if outcome.complete and best is not None and engine.tightness(question) <= 1:
-            break
+    best = best_ratio(limit, dual, seconds)
     if best is None:
         return None
     cost = largest_cost(problem, dual, best.bound)
     log.info("the limit of %s: sigma %.9g, cost %.6g", problem.activation.name, best.bound, cost)
     return Tail(best, cost) if math.isfinite(cost) else None
+
+
+def best_ratio(problem: TwoLayerProblem, dual: Array, seconds: float) -> SupremumProof | None:
+    """The best proof of sigma at this very dual point that the engines find for a problem with free mass."""
+    question = Question(problem, dual)
+    best: SupremumProof | None = None
+    for engine in applicable(question):
+        try:
+            outcome = engine.prove(question, Limits(seconds, TARGET, 1))
+        except (ArithmeticError, np.linalg.LinAlgError) as error:
+            log.warning("proof engine %s broke down: %s", engine.name, error)
+            continue
+        proof = outcome.proof
+        if proof is not None and outcome.dual is None and (best is None or proof.bound < best.bound):
+            best = proof
+        if outcome.complete and best is proof and engine.tightness(question) <= 1:
+            break
+    return best
+
+
+def held(proof: SupremumProof) -> dict[str, Any]:
+    """A proof as JSON values, to be held by another one."""
+    return {"kind": proof.kind, "words": proof.words, "bound": encode_float(proof.bound), "artefact": proof.artefact}

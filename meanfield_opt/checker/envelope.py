@@ -31,6 +31,7 @@ from .bounds import tau_bounds
 from .codec import decode_array
 from .hypercube import hypercube_of, scales_of
 from .scalar import suprema
+from .tail import replay_tail
 
 Array = NDArray[np.float64]
 Box = tuple[int, tuple[int, ...]]
@@ -128,31 +129,37 @@ def curvatures(problem: TwoLayerProblem, split: bool) -> Array:
     return np.append(ones, down(tau * down(rate)))
 
 
-def split_domain(problem: TwoLayerProblem, dual: Array) -> tuple[Array, Array, bool]:
+def split_domain(problem: TwoLayerProblem, dual: Array, cost: float | None = None) -> tuple[Array, Array, bool]:
     """``domain`` with beta: an excess needs |Z phi|^2 > tau beta^2 / W. For odd phi beta >= 0 suffices (h -> -h)."""
-    lo, hi, ordered = domain(problem, dual)
+    lo, hi, ordered = domain(problem, dual, cost)
     scales = split_scales(problem.geometry)
     if scales is None:
         raise CertificateError("the split needs K_X = L I + W 1 1^T.")
     tau, _ = levels(problem)
     size = sum_upper(up(np.square(np.maximum(np.abs(lo), np.abs(hi)))))
     reach = float(up(up(np.sqrt(up(up(scales[1] * size) / tau)))))
+    if cost is not None:  # beta^2 / W <= c
+        reach = min(reach, float(up(np.sqrt(up(scales[1] * cost)))))
     folded = problem.activation.odd and not lo.any()  # the sign flips of a hypercube task bring w back
     return np.append(lo, 0.0 if folded else -reach), np.append(hi, reach), ordered
 
 
-def domain(problem: TwoLayerProblem, dual: Array) -> tuple[Array, Array, bool]:
+def domain(problem: TwoLayerProblem, dual: Array, cost: float | None = None) -> tuple[Array, Array, bool]:
     """(lo, hi, sorted): a box that holds the w that matter, up to verified symmetries of a hypercube task.
 
-    Sign flips of outputs leave G unchanged there, so w >= 0 suffices; for exchangeable labels also w_1 >= w_2 >= ...
+    cost: patterns of larger cost are known to have no excess (``tail``), so that |w| <= sqrt(tau cost). Sign flips of outputs leave G unchanged there, so w >= 0 suffices; for exchangeable labels also w_1 >= w_2 >= ...
     """
-    phi_lo, phi_hi = problem.activation.bound_on(np.array([-math.inf]), np.array([math.inf]))
-    a, b = float(phi_lo[0]), float(phi_hi[0])
-    if not (math.isfinite(a) and math.isfinite(b)):
-        raise CertificateError(f"the range of {problem.activation.name} is unbounded: no box of outputs.")
-    products = np.stack([a * dual, b * dual])
-    hi = sum_upper(up(products.max(axis=0)), axis=1)
-    lo = -sum_upper(up(-products.min(axis=0)), axis=1)
+    if cost is not None:
+        hi = np.full(problem.n_outputs, float(up(np.sqrt(up(tau_bounds(problem)[1] * cost)))))
+        lo = -hi
+    else:
+        phi_lo, phi_hi = problem.activation.bound_on(np.array([-math.inf]), np.array([math.inf]))
+        a, b = float(phi_lo[0]), float(phi_hi[0])
+        if not (math.isfinite(a) and math.isfinite(b)):
+            raise CertificateError(f"the range of {problem.activation.name} is unbounded: no box of outputs.")
+        products = np.stack([a * dual, b * dual])
+        hi = sum_upper(up(products.max(axis=0)), axis=1)
+        lo = -sum_upper(up(-products.min(axis=0)), axis=1)
     cube, scales = hypercube_of(problem), scales_of(dual, problem.targets)
     if cube is None or scales is None:
         return lo, hi, False
@@ -236,7 +243,8 @@ def replay(problem: TwoLayerProblem, dual: Array, claimed: float, artefact: dict
     tangents = decode_array(artefact["tangents"], "the tangent points", ndim=2)
     if tangents.shape != (len(keys), 0 if split else problem.n_samples) or any(len(key) != size for key in keys):
         raise CertificateError("the tangent points do not fit the corners.")
-    lo, hi, ordered = split_domain(problem, dual) if split else domain(problem, dual)
+    cost = replay_tail(problem, dual, artefact["tail"]) if "tail" in artefact else None
+    lo, hi, ordered = (split_domain if split else domain)(problem, dual, cost)
     _check_cover(boxes, size, problem.n_outputs if ordered else 0)
     points = np.array([corner(lo, hi, DEEPEST, key) for key in keys])
     if split:

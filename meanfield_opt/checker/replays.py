@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..errors import CertificateError
 from ..geometry import FreeBiasGeometry
 from ..problem import TwoLayerProblem
-from . import envelope, free_bias, input_view, levels, output_view, pairs, shor, sign_cells
+from . import envelope, free_bias, input_view, levels, output_view, pairs, shor, sign_cells, two_scales
 from .codec import decode_float, expect_keys
 from .exchange import replay_exchange
 from .lift import replay_lift
@@ -35,6 +35,7 @@ REPLAYS: dict[str, Replay] = {
     "pairs": pairs.replay,
     "cells": sign_cells.replay,
     "free_bias": lambda problem, dual, claimed, artefact: _free_bias(problem, dual, artefact),
+    "two_scales": two_scales.replay_two_scales,
 }
 #: kind of proof -> the suprema that its replay bounds: "ratio" (sigma, free mass), "excess" (kappa, under a width).
 #: A ratio says nothing about the excess: where sigma > 1 and phi is homogeneous, kappa is infinite.
@@ -51,6 +52,7 @@ PROVES: dict[str, frozenset[str]] = {
     "pairs": frozenset({"ratio", "excess"}),
     "cells": frozenset({"ratio"}),
     "free_bias": frozenset({"ratio"}),
+    "two_scales": frozenset({"ratio"}),
 }
 
 

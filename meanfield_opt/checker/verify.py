@@ -26,6 +26,8 @@ from .replays import supremum
 
 Array = NDArray[np.float64]
 
+#: under a width that binds: a proof for the problem without its width
+FREE_MASS = "free_mass"
 #: what a certificate for a two-layer problem contains
 _BODY = {"format", "version", "problem", "primal", "dual", "scale", "proof", "refutation", "claims"}
 
@@ -128,6 +130,15 @@ def _check(body: dict[str, Any], given: MeanFieldProblem | None) -> VerifiedBoun
 
 
 def _replayed(problem: TwoLayerProblem, dual: Array, scale: float, proof: Any) -> tuple[float, str]:
+    if isinstance(proof, dict) and proof.get("kind") == FREE_MASS and problem.width is not None:
+        # what holds for all measures holds for those within the width
+        expect_keys(proof, {"kind", "words", "bound", "artefact"}, "the proof")
+        expect_keys(proof["artefact"], {"proof"}, "the proof for free mass")
+        free = problem.with_free_mass()
+        bound = supremum(free, dual, proof["artefact"]["proof"])
+        if not bound <= decode_float(proof["bound"], "the supremum") or not isinstance(proof["words"], str):
+            raise CertificateError("the proof for free mass does not give the supremum claimed.")
+        return lower_from_proof(free, dual, scale, bound), proof["words"]
     claimed = supremum(problem, dual, proof)
     return lower_from_proof(problem, dual, scale, claimed), proof["words"]
 

@@ -21,7 +21,7 @@ Script = Callable[[str], ModuleType]
 QUICK = {
     "symmetric", "lift", "input view", "output view, leaky", "exchange", "shor", "norm", "levels", "levels under a width",
     "envelope, split", "weighted", "output bias", "refuted", "cells", "pairs", "quadratic, by data", "design, A",
-    "exchange, exact", "lift, low rank", "lift, reduced", "envelope", "pairs, free mass", "pairs, grows", "free bias", "input view, chamber",
+    "exchange, exact", "lift, low rank", "lift, reduced", "envelope", "pairs, free mass", "two scales", "free bias", "input view, chamber",
 }  # fmt: skip
 FILES = {f"copositivity {kind}" for kind in [*KINDS, "witness"]}
 
