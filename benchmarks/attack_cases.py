@@ -119,7 +119,7 @@ def two_layer() -> list[Entry]:
         Entry("pairs", cube(activation="tanh", width=4, lambda1=0.05, lambda2=0.05), "pairs"),
         Entry("pairs, free mass", cube(activation="sigmoid", lambda1=0.05, lambda2=0.05), "pairs"),
         Entry("pairs, grows", cube(activation="gelu", width=4, lambda1=0.05, lambda2=0.05), "pairs"),
-        Entry("two scales", cube(activation="gelu", geometry="aligned", alignment=2.0, lambda1=0.05, lambda2=0.05), "two_scales"),
+        Entry("two scales", problem(_low_rank(4), "relu6", targets=y[:1]), "two_scales"),
         Entry("without the width", cube(activation="relu6", geometry="aligned", alignment=2.0, lambda1=0.05, lambda2=0.05, width=8)),
         Entry("open", problem(line, "softplus")),
         Entry("refuted", problem(line, l=0.02), "input_view", 1e-4),

@@ -167,7 +167,7 @@ class EnvelopeEngine(ProofEngine):
 class _Search:
     """Best-first refinement of cells; holds everything the proof needs."""
 
-    def __init__(self, question: Question, limits: Limits, tail: Tail | None, *, split: bool) -> None:
+    def __init__(self, question: Question, limits: Limits, tail: Tail | None = None, *, split: bool) -> None:
         self.problem, self.dual = question.problem, np.asarray(question.dual, dtype=np.float64)
         self.limits, self.split = limits, split
         assert self.problem.width is not None
