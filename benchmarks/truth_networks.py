@@ -27,9 +27,9 @@ def ball(x: Any) -> Any:
 def phi_of(name: str, problem: TwoLayerProblem, t: Fraction) -> Any:
     """phi(t) for an exact t, by formulas of this file's own where phi is smooth."""
     if name == "step":
-        return ball(int(t >= Fraction(problem.activation.threshold)))  # type: ignore[attr-defined]
+        return ball(int(t >= Fraction(problem.activation.parameters["threshold"])))
     if name == "sign":
-        s = Fraction(problem.activation.threshold)  # type: ignore[attr-defined]
+        s = Fraction(problem.activation.parameters["threshold"])
         return ball(int(t >= s) - int(t <= -s))
     x = ball(t)
     if name == "tanh":

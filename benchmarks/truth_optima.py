@@ -102,10 +102,10 @@ def rescaled(problem: TwoLayerProblem, rng: Rng) -> tuple[TwoLayerProblem, int] 
     g = problem.geometry
     with np.errstate(all="ignore"):
         if isinstance(g, FactorGeometry):
-            geometry: Geometry = FactorGeometry(np.ldexp(g.factor, a))
-            back = np.ldexp(geometry.factor, -a)  # type: ignore[attr-defined]
-            if not np.array_equal(back, g.factor):
+            stretched = FactorGeometry(np.ldexp(g.factor, a))
+            if not np.array_equal(np.ldexp(stretched.factor, -a), g.factor):
                 return None
+            geometry: Geometry = stretched
         elif isinstance(g, DiagonalPlusLowRank):
             geometry = DiagonalPlusLowRank(np.ldexp(g.diagonal, 2 * a), np.ldexp(g.columns, a), g.weight)
         else:
