@@ -18,6 +18,8 @@ Array = NDArray[np.float64]
 
 #: samples up to which K(t) is kept (512: 2 MB a record)
 MOST_SAMPLES = 512
+#: what a row holds
+COLUMNS = ("steps", "energy", "parallelism", "cka", "distance", "kernels")
 
 
 def or_nan(compute: Any) -> float:
@@ -81,12 +83,12 @@ class Recorder:
 
     def state(self) -> dict[str, Array]:
         """The rows as arrays, for a checkpoint."""
-        names = ("steps", "energy", "parallelism", "cka", "distance", "kernels")
-        return {n: np.array(c) for n, c in zip(names, zip(*self.rows))} if self.rows else {}
+        return {n: np.array(c) for n, c in zip(COLUMNS, zip(*self.rows))} if self.rows else {}
 
     def restore(self, state: dict[str, Array]) -> None:
         """Take up what ``state`` gave."""
-        self.rows = [(int(s), *(np.asarray(v) for v in rest)) for s, *rest in zip(*state.values())]  # type: ignore[misc]
+        columns = [np.asarray(state[name]) for name in COLUMNS] if state else [np.zeros(0)] * len(COLUMNS)
+        self.rows = [(int(step), e, p, c, d, k) for step, e, p, c, d, k in zip(*columns)]
 
     def result(self) -> Dynamics:
         """Everything recorded so far."""

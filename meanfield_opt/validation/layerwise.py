@@ -15,6 +15,7 @@ side of the kink, so phi(h) = phi(sign b) |h| there and Z phi(h) no longer depen
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ from ..rounding import dot_bounds, down, sum_upper, up
 from .deep import DeepProblem, minimal_weights
 
 Array = NDArray[np.float64]
+log = logging.getLogger(__name__)
 
 #: eps R^2 of a free bias: what it costs in the bound (half of it, relative) against how ill-conditioned the factor gets
 FREE = 1e-8
@@ -131,9 +133,15 @@ def _certify(problem: DeepProblem, measures: list[Measure], k: int, limits: Limi
     best, sigma, words = -math.inf, math.inf, "no proof"
     question = Question(carrier, dual)
     for engine in applicable(question):
-        outcome = engine.prove(question, limits)
-        if outcome.proof is None or not math.isfinite(outcome.proof.bound):
+        try:
+            outcome = engine.prove(question, limits)
+        except (ArithmeticError, np.linalg.LinAlgError) as error:
+            log.warning("proof engine %s broke down: %s", engine.name, error)
             continue
+        if outcome.proof is None or not (math.isfinite(outcome.proof.bound) and outcome.proof.bound >= 0):
+            continue
+        if outcome.dual is not None and not np.array_equal(outcome.dual, dual):
+            continue  # a bound for another dual point than the one that the layer above asks about
         bound = outcome.proof.bound if short == 1.0 else float(up(outcome.proof.bound * short))
         scale = 1.0 if bound == 0 else min(1.0, float(down(down(1.0 / bound))))
         if last:

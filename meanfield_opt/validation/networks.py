@@ -98,16 +98,18 @@ def measure_from_network(problem: TwoLayerProblem, module: Any) -> Measure:
     if problem.activation.degree == 1.0:  # multiplicities cost nothing: n copies of (theta, w) are one neuron
         root = np.sqrt(count)
         theta, readout, count = theta * root[:, None], readout * root, np.ones_like(count)
+    return network_measure(problem, theta, readout, count)
+
+
+def network_measure(problem: TwoLayerProblem, theta: Array, readout: Array, count: Array | None = None) -> Measure:
+    """The network's measure: an atom of mass 1 a neuron; those without any weights, which add nothing, are left out.
+
+    A neuron with output weights alone stays: they are penalised, and it adds a constant where phi(0) is not 0.
+    """
     keep = (theta != 0).any(axis=1) | (readout != 0).any(axis=0)
-    theta, readout, count = theta[keep], readout[:, keep], count[keep]
-    return Measure(problem.geometry.preactivation(theta), count, theta, readout)
-
-
-def network_measure(problem: TwoLayerProblem, theta: Array, readout: Array) -> Measure:
-    """The network's measure: an atom of mass 1 a neuron; neurons with no input weights are left out."""
-    keep = (theta != 0).any(axis=1)
     theta, readout = theta[keep], readout[:, keep]
-    return Measure(problem.geometry.preactivation(theta), np.ones(theta.shape[0]), theta, readout)
+    masses = np.ones(theta.shape[0]) if count is None else count[keep]
+    return Measure(problem.geometry.preactivation(theta), masses, theta, readout)
 
 
 def own_energy_upper(problem: TwoLayerProblem, measure: Measure) -> float:

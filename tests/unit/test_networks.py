@@ -133,3 +133,23 @@ def test_zero_measure_is_a_silent_network() -> None:
 def test_importing_the_package_does_not_import_torch() -> None:
     code = "import sys, meanfield_opt; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
+def test_a_neuron_with_output_weights_alone_counts(activation: str) -> None:
+    """Its output weights are penalised, and where phi(0) is not 0 it adds a constant: the own energy must not lose either."""
+    from meanfield_opt.validation.networks import network_measure, own_energy_upper
+
+    width = 4.0 if activation == "sigmoid" else None
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((5, 2)), rng.standard_normal((5, 2))
+    problem = mfo.problems.dataset(x, y, activation=activation, lambda1=0.1, lambda2=0.2, width=width)
+    theta = rng.standard_normal((3, problem.geometry.n_parameters))
+    readout = rng.standard_normal((2, 3))
+    theta[1] = 0.0
+    theta[2], readout[:, 2] = 0.0, 0.0
+    outputs = readout @ problem.features(problem.geometry.preactivation(theta))
+    own = 0.1 * np.square(theta).sum() + 0.2 * np.square(readout).sum() + np.square(outputs - problem.targets).sum()
+    measure = network_measure(problem, theta, readout)
+    assert measure.n_atoms == 2
+    assert own_energy_upper(problem, measure) == pytest.approx(own, rel=1e-9)
