@@ -59,3 +59,16 @@ def test_cvxpy_takes_losses_without_a_conic_form(monkeypatch: pytest.MonkeyPatch
 def test_tanh_at_a_width_by_discretisation() -> None:
     problem = mfo.problems.hypercube(2, activation="tanh", width=4.0, lambda1=0.05, lambda2=0.05)
     assert mfo.solve(problem, "clarabel").energy == pytest.approx(0.42728960, rel=1e-4)
+
+
+def test_bench_shows_what_ran_and_says_why_the_rest_did_not(capsys: pytest.CaptureFixture[str]) -> None:
+    from meanfield_opt.cli import main
+
+    task = ["bench", "hypercube", "--latents", "2", "--backends"]
+    assert main([*task, "closed_form,copositive"]) == 0
+    shown = capsys.readouterr().out
+    assert "proved" in shown
+    assert "standard quadratic programs only" in " ".join(shown.split())
+    assert "nan" not in shown
+    assert main([*task, "copositive"]) == 2  # nothing was compared
+    assert "not run" in capsys.readouterr().out
