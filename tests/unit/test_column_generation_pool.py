@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import meanfield_opt as mfo
-from meanfield_backends.colgen import loop
+from meanfield_backends.colgen import loop, newton, pricing
 from meanfield_backends.colgen.carrier import choose_carrier
+from meanfield_backends.colgen.climb import climb
 from meanfield_backends.colgen.dictionary import solve_dictionary
 from meanfield_backends.colgen.masses import interior_point
 from meanfield_backends.colgen.reduce import caratheodory
@@ -144,3 +145,49 @@ def test_evening_gives_patterns_of_like_lengths() -> None:
     np.testing.assert_allclose(evener @ lengths, np.eye(4), atol=1e-6)
     values = np.linalg.svd(problem.geometry.preactivation(evener), compute_uv=False)
     assert values.max() <= values.min() * (1 + 1e-4)
+
+
+def test_basins_are_remembered_and_starts_cross_their_kinks() -> None:
+    """Many violated regions were met by one search and lost by the next: gaps were claimed that wider searches refuted."""
+    rng = np.random.default_rng(2)
+    problem = mfo.problems.dataset(
+        rng.standard_normal((40, 4)), np.sign(rng.standard_normal((40, 2))), lambda1=0.5, lambda2=0.5
+    )
+    carrier = choose_carrier(problem.geometry, problem.activation)
+    particles = Particles(np.zeros((0, 5)), np.zeros((2, 0)), np.zeros(0))
+    state = State(particles, problem.targets, 1.0)
+    first = pricing.price(problem, carrier, state, rng, 8, 1e-2, lambda: False)
+    assert state.basins is not None
+    seen = state.basins[:1]
+    top = first.top
+    for _ in range(3):  # fewer starts: the top can no longer be lost
+        assert pricing.price(problem, carrier, state, rng, 1, 1e-2, lambda: False).top >= top * (1 - 1e-9)
+    across = pricing._across(carrier, seen)
+    before, after = carrier.patterns(seen) > 0, carrier.patterns(across) > 0
+    assert across.shape == (8, 5)
+    assert (before != after).any(axis=1).all()
+
+
+@pytest.mark.parametrize(("left", "right"), [(0.0, 1.0), (-1.0, 1.0), (0.25, 1.0)])
+def test_the_compiled_ascent_never_falls_and_tells_the_level_it_reached(left: float, right: float) -> None:
+    rng = np.random.default_rng(4)
+    rows, dual = rng.standard_normal((3, 25)), rng.standard_normal((2, 25))
+
+    def level(theta: np.ndarray) -> np.ndarray:
+        h = theta @ rows
+        q = np.where(h > 0, right * h, left * h) @ dual.T
+        return np.asarray(np.square(q).sum(axis=1) / np.square(theta).sum(axis=1))
+
+    theta = rng.standard_normal((30, 3))
+    start, reached = level(theta), np.zeros(30)
+    climb(rows, dual, left, right, theta, reached, 40, 0.0)
+    np.testing.assert_allclose(level(theta), reached, rtol=1e-12)
+    assert (reached >= start * (1 - 1e-12)).all()
+    assert np.median(reached) > 1.2 * np.median(start)
+
+
+def test_a_hopeless_newton_matrix_ends_with_no_step() -> None:
+    """It raised the damping for ever where the matrix was not finite."""
+    step, damping = newton._solve(np.full((2, 2), np.nan), np.ones(2), 1e-6, 1.0)
+    assert (step == 0).all()
+    assert damping >= 1e12

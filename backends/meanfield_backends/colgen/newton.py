@@ -178,5 +178,8 @@ def _solve(matrix: Array, g: Array, damping: float, mean: float) -> tuple[Array,
         except linalg.LinAlgError:
             damping = max(10.0 * damping, 1e-10)
             continue
-        return -np.asarray(linalg.cho_solve(factor, g, check_finite=False)), damping
+        step = -np.asarray(linalg.cho_solve(factor, g, check_finite=False))
+        if np.isfinite(step).all():
+            return step, damping
+        damping = max(10.0 * damping, 1e-10)
     return np.zeros_like(g), damping

@@ -90,7 +90,8 @@ def price(
     aimed[: 2 * problem.n_outputs] = np.vstack([np.eye(problem.n_outputs), -np.eye(problem.n_outputs)])
     known = active if state.basins is None else np.vstack([active, state.basins])
     near = _near(active, wide // 8, (-1.5, 0.0), evener, lengths, rng)
-    first = np.vstack([known, random, carrier.pull(aimed @ dual), near])
+    across = _across(carrier, known[active.shape[0] :][: max(8, wide // 32)])
+    first = np.vstack([known, random, carrier.pull(aimed @ dual), near, across])
     climbed, level = _climb(problem, carrier, dual, first, steps, 0.0 if gap > FAR else 0.7, watch)
     apart = different(climbed[np.argsort(-level, kind="stable")][: 4 * MOST_BASINS], MOST_BASINS, 1e-2, lengths)
     few = min(starts, exact)
@@ -146,6 +147,16 @@ def _near(
     base = unit_rows(x[rng.integers(x.shape[0], size=count)] @ lengths)
     noise = unit_rows(rng.standard_normal(base.shape)) * 10.0 ** rng.uniform(*decades, (count, 1))
     return np.asarray((base + noise) @ evener)
+
+
+def _across(carrier: Carrier, x: Array) -> Array:
+    """From each of the weights x to the other side of its eight nearest kinks: violations hide in cells next to good ones."""
+    rows = carrier.patterns(np.eye(carrier.dimension)).T
+    square = np.maximum(np.einsum("pn,pn->p", rows, rows), 1e-300)
+    h = x @ rows.T
+    nearest = np.argsort(np.abs(h) / np.sqrt(square), axis=1)[:, :8]
+    step = 2.2 * np.take_along_axis(h, nearest, axis=1) / square[nearest]
+    return np.asarray((x[:, None, :] - step[:, :, None] * rows[nearest]).reshape(-1, x.shape[1]))
 
 
 def _active(problem: TwoLayerProblem, carrier: Carrier, state: State) -> Array:
