@@ -92,7 +92,8 @@ def patterns(problem: MeanFieldProblem, solution: Solution | Measure, *, angle: 
         raise InputError(f"patterns are read off two-layer problems, not {type(problem).__name__}.")
     measure = solution.measure if isinstance(solution, Solution) else solution
     instance(measure, Measure, "solution", "a Solution or a Measure")
-    positive(angle, "angle")
+    if positive(angle, "angle") > 2:
+        raise InputError(f"angle is a relative distance, at most 2, not {angle:g}.")
     if measure.atoms.shape[1] != problem.n_samples:
         raise InputError(
             f"the measure has {measure.atoms.shape[1]} samples a pattern, the problem {problem.n_samples}."
