@@ -11,6 +11,9 @@ from .search import ascend, distinct, fit_masses
 
 Array = NDArray[np.float64]
 
+#: so many patterns of a loose relaxation are given masses
+MOST_LOOSE = 40
+
 #: how far above the relaxation's value the measure may lie, relatively, to count as its atoms
 TIGHT = 1e-5
 
@@ -25,15 +28,18 @@ def atoms_from_patterns(
     relaxation is not tight or an atom was missed, and the reason says how far off it is.
     """
     patterns = distinct(patterns, rays=True)
-    if patterns.shape[0] == 0:
-        measure = Measure.zero(problem.n_samples)
-    else:
+    measure = Measure.zero(problem.n_samples)
+    energy = problem.energy(measure)
+    if patterns.shape[0]:
         climbed = distinct(ascend(problem, dual, patterns, steps=300), rays=True, tolerance=1e-6)
         ratio = problem.ratio(dual, climbed)
-        climbed = climbed[ratio > 1.0 - 1e-2]
-        # without a pattern that makes the dual constraint tight only the zero measure can be meant
-        measure = fit_masses(problem, climbed) if climbed.shape[0] else Measure.zero(problem.n_samples)
-    energy = problem.energy(measure)
+        tight_ones = ratio > 1.0 - 1e-2
+        # where no pattern makes the dual constraint tight, the relaxation is loose or means the zero measure
+        chosen = climbed[tight_ones] if tight_ones.any() else climbed[np.argsort(-ratio)[:MOST_LOOSE]]
+        found = fit_masses(problem, chosen)
+        reached = problem.energy(found)
+        if tight_ones.any() or reached < energy:
+            measure, energy = found, reached
     excess = (energy - value) / max(abs(energy), 1e-300)
     if excess <= tight:
         return measure, None

@@ -42,7 +42,8 @@ def loss_refusal(problem: TwoLayerProblem, cones: Collection[str] = CONES) -> st
     if exponential_form(problem) is None:
         return (
             f"the {base.name} loss is not written in the zero, nonnegative, second-order, PSD and exponential cones (it has "
-            "neither a residual nor an exponential form); the cvxpy backend takes losses through their own expression."
+            "neither a residual nor an exponential form); cvxpy takes losses with a cvxpy expression, column_generation smooth "
+            "ones."
         )
     if "exponential" not in cones:
         return f"the {base.name} loss needs the exponential cone: clarabel, scs, mosek and cvxpy take it."

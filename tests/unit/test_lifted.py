@@ -91,6 +91,20 @@ def test_a_generic_measure_is_an_interior_point(form: Formulation, problem: mfo.
         assert signs.min() > 1e-8 * signs.max()
 
 
+def test_a_loose_relaxation_still_gives_a_measure_that_is_better_than_none() -> None:
+    """Where no pattern was tight for the relaxation's dual point, the zero network came back."""
+    problem = planar(12, 0)
+    form = DNNLift()
+    program = form.lower(problem)
+    answer = SOLVER.solve(program, ConicLimits(1e-9), SOLVER.options_type())
+    lifted_answer = form.lift(problem, answer)
+    assert lifted_answer.measure is not None
+    assert "not tight" in str(lifted_answer.reason)
+    best = 4.6107731  # of the enumerated arrangement program
+    zero = problem.energy(mfo.Measure.zero(12))
+    assert best * (1 - 1e-6) <= problem.energy(lifted_answer.measure) < 0.5 * zero
+
+
 def test_random_labels_on_twelve_points_of_the_plane_are_solved() -> None:
     """Clarabel ended with NumericalError where the range equations left no interior."""
     rng = np.random.default_rng(0)
