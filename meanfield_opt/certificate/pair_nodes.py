@@ -90,7 +90,11 @@ class Nodes:
             return max(0.0, float(np.max(half * self.g[self.hull] + self.turn * steep * beta**2)))
         s = -0.5 * self.slopes
         ends = np.maximum(*(steep * np.square(b) - 2.0 * s * b for b in (beta[:-1], beta[1:])))
-        return max(0.0, float(np.max(half * self.peaks(s) + self.turn * ends)))
+        # on a segment of the hull both corners give T(s) as the grid knows it; between its points only the highest matter
+        rough = half * (self.g[self.hull][:-1] + 2.0 * s * self.corners[:-1]) + self.turn * ends
+        top = np.argsort(-rough)[:400]
+        fine = half * self.peaks(s[top]) + self.turn * ends[top]
+        return max(0.0, float(fine.max()), float(rough.max()))
 
     def proof(self, tolerance: float, deadline: float) -> tuple[Array, Array, Array, bool]:
         """(betas, tilts, tops, whether the refinement came to its end)."""
