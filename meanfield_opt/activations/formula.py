@@ -188,9 +188,18 @@ def tail(expression: Any, lo: float, hi: float) -> tuple[float, float]:
         high = at_plus if x[1] == math.inf else outward(f(arb(x[1])))[1] if x[1] > -math.inf else at_minus
         return low, high
 
+    def product(x: float, y: float) -> tuple[float, float]:
+        """Around x y, on its own side of zero: a factor that is exactly zero, and a sign, survive rounding."""
+        if x == 0 or y == 0:
+            return 0.0, 0.0
+        p = x * y
+        if (x > 0) == (y > 0):
+            return max(math.nextafter(p, -math.inf), 0.0), math.nextafter(p, math.inf)
+        return math.nextafter(p, -math.inf), min(math.nextafter(p, math.inf), 0.0)
+
     def times(a: tuple[float, float], b: tuple[float, float]) -> tuple[float, float]:
-        products = [0.0 if x == 0 or y == 0 else x * y for x in a for y in b]
-        return math.nextafter(min(products), -math.inf), math.nextafter(max(products), math.inf)
+        four = [product(x, y) for x in a for y in b]
+        return min(low for low, _ in four), max(high for _, high in four)
 
     def inverse(x: tuple[float, float]) -> tuple[float, float]:
         if x[0] <= 0 <= x[1]:
@@ -241,3 +250,23 @@ def tail(expression: Any, lo: float, hi: float) -> tuple[float, float]:
 
     low, high = walk(expression)
     return (-math.inf if math.isnan(low) else low), (math.inf if math.isnan(high) else high)
+
+
+def tail_by_slope(expression: Any, lo: float, hi: float, depth: int = 2) -> tuple[float, float]:
+    """``tail``, and where that is infinite also what the sign of the (factored) derivative on the tail says: a falling
+    function stays below its value at the finite end of [lo, inf), a rising one above it; the reverse on (-inf, hi]."""
+    low, high = tail(expression, lo, hi)
+    if (math.isfinite(low) and math.isfinite(high)) or depth == 0 or not expression.free_symbols:
+        return low, high
+    sympy = import_sympy()
+    slope = sympy.factor(expression.diff(*expression.free_symbols))
+    if not slope.free_symbols:
+        return low, high
+    least, most = tail_by_slope(slope, lo, hi, depth - 1)
+    end = lo if hi == math.inf else hi
+    flint.ctx.prec = 128
+    below, above = outward(_evaluate(expression, arb(end)))
+    falls, rises = most <= 0, least >= 0
+    if hi != math.inf:
+        falls, rises = rises, falls
+    return (max(low, below) if rises else low), (min(high, above) if falls else high)

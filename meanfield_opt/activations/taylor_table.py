@@ -113,8 +113,8 @@ def build(text: str, left: float, right: float) -> Table:
     slope = expression.diff(*expression.free_symbols) if expression.free_symbols else expression * 0
     tails = []
     for lo, hi in ((-math.inf, left), (right, math.inf)):
-        values = formula.tail(expression, lo, hi)
-        slopes = formula.tail(slope, lo, hi) if not slope.is_zero else (0.0, 0.0)
+        values = formula.tail_by_slope(expression, lo, hi)
+        slopes = formula.tail_by_slope(slope, lo, hi) if not slope.is_zero else (0.0, 0.0)
         tails.append((*values, *slopes))
     return Table(
         left,

@@ -166,3 +166,31 @@ def test_the_example_of_the_documentation_ends_proved(capsys: pytest.CaptureFixt
     exec(code, scope)
     assert capsys.readouterr().out.startswith("proved")
     assert scope["certificate"].relative_gap < 1e-3
+
+
+@pytest.mark.parametrize(
+    "text", ["t*exp(-t**2)", "t**3*exp(-t**2)", "exp(-t**2)", "t**2*exp(-t)", "t*exp(t)", "t/(1 + t**2)"]
+)
+def test_ranges_on_the_tails_hold_and_falling_formulas_are_bounded(text: str) -> None:
+    phi = mfo.activation_from(expression=text)
+    for lo, hi in ((-np.inf, -16.0), (16.0, np.inf)):
+        low, high = phi.bound_on(np.array([lo]), np.array([hi]))
+        slow, fast = phi.slope_bound_on(np.array([lo]), np.array([hi]))
+        t = np.sign(hi + lo) * np.geomspace(16.0, 600.0, 2000)
+        values = phi(t)
+        assert ((low <= values) & (values <= high)).all()
+        quotients = np.diff(values) / np.diff(t)
+        size = 1e-9 * (1.0 + np.abs(quotients))
+        assert ((slow - size <= quotients) & (quotients <= fast + size)).all()
+    if text.endswith("exp(-t**2)"):
+        low, high = phi.bound_on(np.array([-np.inf]), np.array([np.inf]))
+        assert np.isfinite([low, high]).all()
+
+
+@pytest.mark.slow
+def test_a_formula_that_falls_to_zero_is_proved_under_a_width() -> None:
+    phi = mfo.activation_from(expression="t*exp(-t**2)", odd=True)
+    problem = mfo.problems.hypercube(2, activation=phi, lambda1=0.05, lambda2=0.05, width=8)
+    certificate = mfo.certify(problem, mfo.solve(problem), target=1e-6)
+    assert certificate.verdict == "proved"
+    assert certificate.relative_gap < 1e-5
