@@ -50,7 +50,7 @@ def merge_rays(problem: TwoLayerProblem, measure: Measure, angle: float = 1e-4) 
     gram = atoms @ atoms.T
     squares = np.diag(gram)
     # a first look by products, which rounding blurs by far less than 1e-12; distances are measured where it says "near"
-    near = squares[:, None] + squares - 2.0 * gram <= (angle**2 + 1e-12) * (squares[:, None] + squares)
+    near = squares[:, None] + squares - 2.0 * gram <= (min(angle, 2.0) ** 2 + 1e-12) * (squares[:, None] + squares)
     groups: list[list[int]] = []
     for j in map(int, order):
         for members in groups:
