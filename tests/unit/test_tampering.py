@@ -13,7 +13,7 @@ import pytest
 from meanfield_opt.checker.copositive import KINDS
 from meanfield_opt.checker.embed import GEOMETRIES
 from meanfield_opt.checker.replays import REPLAYS
-from meanfield_opt.checker.verify import CHECKERS
+from meanfield_opt.checker.verify import CHECKERS, FREE_MASS
 from meanfield_opt.geometry import FreeBiasGeometry
 from meanfield_opt.plugins import LOSSES
 
@@ -22,6 +22,7 @@ QUICK = {
     "symmetric", "lift", "input view", "output view, leaky", "exchange", "shor", "norm", "levels", "levels under a width",
     "envelope, split", "weighted", "output bias", "refuted", "cells", "pairs", "quadratic, by data", "design, A",
     "exchange, exact", "lift, low rank", "lift, reduced", "envelope", "pairs, free mass", "two scales", "free bias", "input view, chamber",
+    "envelope, grows", "pairs, grows", "free mass under a width",
 }  # fmt: skip
 FILES = {f"copositivity {kind}" for kind in [*KINDS, "witness"]}
 
@@ -77,6 +78,8 @@ def test_every_form_of_artefact_is_attacked(genuine: Any) -> None:
     assert "tail" in forms["pairs, grows"]
     assert "symmetry" in forms["input view, chamber"]
     assert "symmetry" not in forms["input view"]
+    assert "tail" in forms["envelope, grows"]
+    assert {t.body["proof"]["kind"] for t in genuine if t.name == "free mass under a width"} == {FREE_MASS}
 
 
 @pytest.mark.filterwarnings("ignore")
