@@ -34,6 +34,12 @@ from .refine import DictionaryStep, DiscretisationOptions, Refinement, limits_of
 
 Array = NDArray[np.float64]
 
+#: of MOSEK, called directly or by another solver's door
+NO_LICENCE = (
+    "MOSEK is installed but has no usable licence: put mosek.lic into ~/mosek (free for academics at mosek.com), "
+    "or choose another backend such as clarabel."
+)
+
 #: violation of the cones, relative to the point, beyond which an answer is not taken for solved
 VIOLATION = 1e-5
 

@@ -28,8 +28,7 @@ from meanfield_opt.measure import Measure
 from meanfield_opt.problem import MeanFieldProblem, TwoLayerProblem
 from meanfield_opt.solution import Solution, Status
 
-from .conic import USABLE, ConicBackend, in_width, not_attained, split_options
-from .mosek_ import NO_LICENCE
+from .conic import NO_LICENCE, USABLE, ConicBackend, in_width, not_attained, split_options
 from .refine import Refinement
 
 Array = NDArray[np.float64]

@@ -23,7 +23,7 @@ from meanfield_opt.formulation.symmetric import lower_indices, svec_size, svec_w
 from meanfield_opt.solution import Status
 from meanfield_opt.validate import integer
 
-from .conic import ConicBackend
+from .conic import NO_LICENCE, ConicBackend
 
 Array = NDArray[np.float64]
 
@@ -56,11 +56,6 @@ TERMINATIONS = {
     "trm_internal": Status.FAILED,
     "trm_internal_stop": Status.FAILED,
 }
-
-NO_LICENCE = (
-    "MOSEK is installed but has no usable licence: put mosek.lic into ~/mosek (free for academics at mosek.com), "
-    "or choose another backend such as clarabel."
-)
 
 FILE_FORMATS = (".cbf", ".ptf", ".jtask", ".task")
 

@@ -20,8 +20,7 @@ from meanfield_opt.formulation.solver import import_solver, map_status, package_
 from meanfield_opt.formulation.symmetric import svec, unpacking
 from meanfield_opt.solution import Status
 
-from .conic import USABLE, ConicBackend
-from .mosek_ import NO_LICENCE
+from .conic import NO_LICENCE, USABLE, ConicBackend
 
 Array = NDArray[np.float64]
 
