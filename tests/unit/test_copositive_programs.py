@@ -219,3 +219,27 @@ def test_johnson_graph_by_theta() -> None:
     for level in (None, Fraction(9)):
         with pytest.raises(CertificateError):
             dataclasses.replace(number, level=level).replay()
+
+
+def test_one_weight_on_all_edges_bounds_stability_numbers() -> None:
+    """Without symmetry: t (I + A) - J = (t I - J + w A) + (t - w) A, exact, never below the number (brute force)."""
+    from meanfield_opt.copositive.theta import _by_one_weight, form_at
+
+    rng = np.random.default_rng(0)
+    graphs = [nx.gnp_random_graph(int(rng.integers(2, 14)), float(rng.random()), seed=k) for k in range(40)]
+    graphs += [nx.cycle_graph(5), nx.petersen_graph(), nx.empty_graph(4), nx.complete_graph(4), nx.empty_graph(1)]
+    for graph in graphs:
+        cliques = nx.complement(graph)  # a stable set is a clique there
+        neighbours = [sum(1 << j for j in cliques[i]) for i in cliques]
+        found = _by_one_weight(neighbours)
+        assert found is not None
+        t, proof = found
+        replay(form_at(neighbours, t), proof)
+        assert t >= max(len(c) for c in nx.find_cliques(cliques))
+    assert int(_by_one_weight([sum(1 << j for j in nx.complement(nx.petersen_graph())[i]) for i in range(10)])[0]) == 4  # type: ignore[index]
+
+
+def test_a_generic_sparse_graph_is_bounded_by_its_eigenvalues() -> None:
+    found = mfo.copositive.stability_number(nx.random_regular_graph(5, 90, seed=0), time_limit=4.0)
+    assert found.lower <= found.upper <= 40  # greedy colours of the complement leave it at 48 or more
+    found.replay()
