@@ -17,6 +17,7 @@ import pytest
 import meanfield_opt as mfo
 from meanfield_backends.colgen.ascent import sharpen
 from meanfield_backends.colgen.carrier import ThetaCarrier
+from meanfield_backends.colgen.climb import climb
 from meanfield_backends.colgen.dictionary import solve_dictionary
 from meanfield_backends.colgen.masses import interior_point
 from meanfield_backends.colgen.search import search
@@ -39,6 +40,14 @@ def test_search(benchmark: Any) -> None:
         lambda: search(problem, carrier, problem.targets, none, np.random.default_rng(0), starts=512, iterations=40)
     )
     assert found.top > 0
+
+
+def test_climb(benchmark: Any) -> None:
+    problem = teacher()
+    rows = np.ascontiguousarray(problem.geometry.preactivation(np.eye(11)))
+    starts, level = np.random.default_rng(0).standard_normal((512, 11)), np.zeros(512)
+    benchmark(lambda: climb(rows, problem.targets, 0.0, 1.0, starts.copy(), level, 40, 0.0))
+    assert level.min() > 0
 
 
 def test_sharpen(benchmark: Any) -> None:
