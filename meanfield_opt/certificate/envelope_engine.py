@@ -38,7 +38,9 @@ GRID = np.sinh(np.linspace(-6.0, 6.0, 321)) / np.sinh(6.0)
 class Tangents:
     """Good tangent points g for many w at once."""
 
-    def __init__(self, problem: TwoLayerProblem, dual: Array) -> None:
+    def __init__(self, problem: TwoLayerProblem, dual: Array, cost: float | None = None) -> None:
+        # patterns of larger cost do not matter, and |h_p|^2 <= (K_X)_pp c
+        self.farthest = math.inf if cost is None else 1.1 * math.sqrt(cost * problem.geometry.norm_bound())
         self.dual = dual
         self.tau, self.delta = envelope.levels(problem)
         kernel = problem.geometry.apply(np.eye(problem.n_samples))
@@ -56,6 +58,7 @@ class Tangents:
         a = self.tau * self.delta
         # beyond this |t| the quadratic has eaten all that phi can give
         reach = 2.0 * math.sqrt(4.0 * self.size * (float(np.abs(r).max()) + 1e-300) / self.tau) + 1.0
+        reach = reach if math.isinf(self.farthest) else self.farthest
         t = reach * GRID
         base = 2.0 * r[:, :, None] * self.phi(t) - a * np.square(t)
         scale = np.maximum(2.0 * self.size * np.abs(r).max(axis=1), 1e-300)
@@ -155,7 +158,7 @@ class EnvelopeEngine(ProofEngine):
         deadline = begun + 0.7 * limits.seconds
         splits = envelope.split_scales(question.problem.geometry) is not None
         first = _Search(question, limits, tail, split=False)
-        first.run(begun + (0.3 if splits else 0.7) * limits.seconds)
+        first.run(begun + (0.3 if splits else 0.9) * limits.seconds)
         best = first
         if splits and not first.attained():
             second = _Search(question, limits, tail, split=True)
@@ -181,7 +184,7 @@ class _Search:
         self.lo, self.hi, ordered = bounds(self.problem, self.dual, None if tail is None else tail.cost)
         self.ordered = self.problem.n_outputs if ordered else 0
         self.n = envelope.curvatures(self.problem, split)
-        self.tangents = Tangents(self.problem, self.dual)
+        self.tangents = Tangents(self.problem, self.dual, None if tail is None else tail.cost)
         self.known: dict[tuple[int, ...], int] = {}
         self.points, self.values = np.empty((0, size)), np.empty(0)
         self.tangent = np.empty((0, 0 if split else self.problem.n_samples))
