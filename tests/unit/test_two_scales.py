@@ -110,7 +110,7 @@ def test_deviation_bounds_difference_quotients() -> None:
     assert deviation(activation("relu6"), "relu", 1.0, 6.0) < 1e-12
     assert deviation(activation("relu6"), "relu", 1.0, 6.1) >= 1.0
     assert deviation(activation("sigmoid"), "linear", 0.25, 0.1) == math.inf  # phi(0) is not 0
-    assert deviation(activation("step", threshold=0.0), "relu", 1.0, 0.1) == math.inf
+    assert deviation(activation("sign"), "relu", 1.0, 0.1) == math.inf
 
 
 def test_nothing_follows_from_nonsense() -> None:
