@@ -135,7 +135,8 @@ def certify(
             if found.verdict == "refuted" or found.relative_gap <= 10.0 * target:
                 return found
             free = _proved(problem.with_free_mass(), measure, dual, upper, engine, limits, math.inf, started)
-            return _without_width(problem, free) if free.lower_bound > found.lower_bound else found
+            better = free.supremum is not None and free.lower_bound > found.lower_bound
+            return _without_width(problem, free) if better else found
         # a bound under free mass is one under any width, and here nothing is lost by it
         found = _proved(problem.with_free_mass(), measure, dual, upper, engine, limits, refute, started)
         return _under_width(problem, found)
