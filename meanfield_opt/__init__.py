@@ -12,12 +12,13 @@ from .geometry import DenseGeometry, DiagonalPlusLowRank, FactorGeometry, Geomet
 from .integer_width import IntegerWidth, integer_width
 from .loss import Loss
 from .losses.user import loss_from
+from .map_plot import phase_diagram
 from .measure import Measure
 from .path import path
 from .pattern import Pattern, patterns
 from .plugins import activation, loss, register_activation, register_loss
 from .problem import KnownAnswer, MeanFieldProblem, TwoLayerProblem
-from .scan import phase_diagram, scan
+from .scan import scan
 from .solution import Solution, Status
 from .validation import Comparison, TrainOptions, compare, from_torch
 
