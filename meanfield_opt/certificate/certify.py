@@ -176,8 +176,9 @@ def _proved(
         if not search.closed() and time.monotonic() < search.deadline:
             search.run(z, engine)
     bound = search.best
-    if bound is None:
-        trivial = lower_from_proof(problem, np.zeros_like(problem.targets), 0.0, 0.0)
+    trivial = lower_from_proof(problem, np.zeros_like(problem.targets), 0.0, 0.0)
+    # a proof that gives less than no proof is not worth its words; rounding is no reason
+    if bound is None or trivial - bound.lower > 1e-12 * abs(upper) + 1e-300:
         certificate = Certificate(problem, measure, dual, trivial, upper, "open", "no proof", None, 0.0)
     else:
         certificate = Certificate(

@@ -165,3 +165,13 @@ def test_a_torch_network_is_certified() -> None:
     certificate = mfo.certify(problem, network)
     assert certificate.verdict == "proved"
     assert certificate.relative_gap < 1e-6
+
+
+def test_no_bound_is_below_the_trivial_one() -> None:
+    """tanh on points of the plane under a width: the relaxations prove some negative number, where 0 needs no proof."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((20, 2))
+    problem = mfo.problems.dataset(x, np.sign(x[:, :1]), activation="tanh", width=6.0, lambda1=0.1, lambda2=0.1)
+    made = mfo.certify(problem, mfo.Measure.zero(20), time_limit=5.0)
+    assert made.lower_bound >= -1e-300
+    assert made.verdict != "proved" or made.lower_bound > 0.0
