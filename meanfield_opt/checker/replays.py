@@ -67,6 +67,11 @@ def supremum(problem: TwoLayerProblem, dual: Array, proof: Any) -> float:
     if ("ratio" if problem.width is None else "excess") not in PROVES[kind]:
         mass = "free mass" if problem.width is None else "a width"
         raise CertificateError(f"a proof of kind {kind!r} does not bound the supremum under {mass}.")
+    if problem.geometry.free_parameters and kind != "free_bias":
+        # all other replays take the cost of a pattern for a norm, and here it is none along 1
+        raise CertificateError(
+            f"a proof of kind {kind!r} does not bound the supremum under an unpenalised hidden bias."
+        )
     claimed = decode_float(proof["bound"], "the supremum")
     bound = REPLAYS[kind](problem, dual, claimed, proof["artefact"])
     if not 0 <= bound <= claimed:

@@ -14,9 +14,12 @@ import pytest
 import meanfield_opt as mfo
 from meanfield_opt import free_bias
 from meanfield_opt.certificate.close_gap import close_gap
+from meanfield_opt.checker.codec import encode_float
 from meanfield_opt.checker.document import digest
 from meanfield_opt.checker.free_bias import free_bias_sigma
 from meanfield_opt.checker.input_view import column_powers
+from meanfield_opt.checker.replays import PROVES, supremum
+from meanfield_opt.errors import CertificateError
 from meanfield_opt.geometry import FreeBiasGeometry
 
 RNG = np.random.default_rng(5)
@@ -189,3 +192,12 @@ def test_uneven_columns_are_put_on_one_scale() -> None:
     assert powers.tolist() == [0, 0]
     assert top == 7
     assert column_powers(np.zeros((2, 2)))[1] == 0
+
+
+@pytest.mark.parametrize(
+    "kind", sorted(kind for kind, modes in PROVES.items() if "ratio" in modes and kind != "free_bias")
+)
+def test_no_other_proof_is_taken_for_one_under_a_free_bias(kind: str) -> None:
+    proof = {"kind": kind, "words": "", "bound": encode_float(1e300), "artefact": {}}
+    with pytest.raises(CertificateError, match="unpenalised hidden bias"):
+        supremum(problem(), np.zeros((2, 14)), proof)
