@@ -26,7 +26,7 @@ from ..errors import CertificateError
 from .codec import integer, rational
 from .parrilo import replay_parrilo
 from .psd import Rows, psd_rank, quadratic_value
-from .stable_set import larger_clique, stable_form
+from .stable_set import MOST_NODES, SearchLimit, larger_clique, stable_form
 
 Proof = dict[str, Any]
 
@@ -159,11 +159,16 @@ def _stable(matrix: Rows, proof: Proof) -> bool:
     if form is None:
         raise CertificateError("the matrix does not dominate the form of a stable-set problem.")
     neighbours, bound = form
-    if larger_clique(neighbours, bound) is not None:
-        raise CertificateError("the stability number exceeds the form's bound.")
-    # strict as soon as no stable set reaches the (rational) bound d/s + 1
     least = -min(v for row in matrix for v in row)
-    return matrix[0][0] % least != 0 or larger_clique(neighbours, bound - 1) is None
+    try:
+        if larger_clique(neighbours, bound, max_nodes=MOST_NODES) is not None:
+            raise CertificateError("the stability number exceeds the form's bound.")
+        # strict as soon as no stable set reaches the (rational) bound d/s + 1
+        return matrix[0][0] % least != 0 or larger_clique(neighbours, bound - 1, max_nodes=MOST_NODES) is None
+    except SearchLimit:
+        raise CertificateError(
+            f"finding the stability number takes more than {MOST_NODES} nodes, more than a proof of this kind may ask for."
+        ) from None
 
 
 def _aggregate(matrix: Rows, proof: Proof) -> bool:

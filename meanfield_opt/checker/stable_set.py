@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 from ..errors import CertificateError
 
+# A proof "stable" holds no tree: the checker repeats the search, and no file may make it search for hours.
+MOST_NODES = 250_000
+
 
 class SearchLimit(Exception):
     """The node or time limit stopped the search before it proved anything."""

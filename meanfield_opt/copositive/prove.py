@@ -13,7 +13,7 @@ import numpy as np
 
 from ..checker.copositive import replay
 from ..checker.psd import Rows, psd_rank, quadratic_value, scaled_floats
-from ..checker.stable_set import SearchLimit, larger_clique, stable_form
+from ..checker.stable_set import MOST_NODES, SearchLimit, larger_clique, stable_form
 from ..threads import blas_threads
 from .coherent import prove_by_classes
 from .kernel import singular_psd
@@ -123,7 +123,7 @@ def _with_strictness(matrix: Rows, proof: dict[str, Any], search: TreeSearch) ->
     return proof, strict, _first_zero(search)
 
 
-def _stable_proof(matrix: Rows, deadline: float, max_nodes: int | None = None) -> Decision | None:
+def _stable_proof(matrix: Rows, deadline: float, max_nodes: int = MOST_NODES) -> Decision | None:
     """Matrices that dominate a stable-set form, if a short search with colour bounds finds the number."""
     form = stable_form(matrix)
     if form is None:

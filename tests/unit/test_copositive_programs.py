@@ -73,6 +73,17 @@ def test_random_graphs_against_networkx() -> None:
                 replay([[int(v) for v in row] for row in worse], {"kind": "stable"})
 
 
+def test_a_stable_set_proof_cannot_make_the_checker_search_on_and_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    g = nx.gnp_random_graph(40, 0.7, seed=1)
+    omega = max(len(c) for c in nx.find_cliques(g))
+    exact = stable_set_form(nx.to_numpy_array(nx.complement(g)).astype(int).tolist(), omega)
+    form = [[int(v) for v in row] for row in exact]
+    replay(form, {"kind": "stable"})
+    monkeypatch.setattr("meanfield_opt.checker.copositive.MOST_NODES", 10)
+    with pytest.raises(mfo.CertificateError, match="takes more than 10 nodes"):
+        replay(form, {"kind": "stable"})
+
+
 def test_graph_input() -> None:
     with pytest.raises(mfo.InputError, match="directed"):
         mfo.copositive.stability_number(nx.DiGraph([(0, 1)]))
