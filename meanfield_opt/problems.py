@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from meanfield_problems import (
-    dataset,
-    deep_hypercube,
-    digits,
-    hypercube,
-    optimal_design,
+from meanfield_problems.dataset import dataset
+from meanfield_problems.deep_hypercube import deep_hypercube
+from meanfield_problems.design import optimal_design
+from meanfield_problems.digits import digits
+from meanfield_problems.hypercube import hypercube
+from meanfield_problems.quadratic import (
     planted_quadratic_program,
     stability_program,
     standard_quadratic_program,

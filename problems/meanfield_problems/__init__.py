@@ -1,5 +1,7 @@
 """Named problem families, one a file, each instance with its known answer where there is one."""
 
+import meanfield_opt  # noqa: F401  first: it imports the modules below, one by one, while this package is still empty
+
 from .dataset import dataset
 from .deep_hypercube import deep_hypercube
 from .design import OptimalDesign, optimal_design
