@@ -56,16 +56,8 @@ class DeepObjective(Objective):
         return out
 
     @property
-    def fan_in(self) -> dict[str, int]:
-        return {name: shape[1] for name, shape in self.shapes.items()}
-
-    @property
-    def n_samples(self) -> int:
-        return int(self.problem.targets.shape[1])
-
-    @property
-    def n_outputs(self) -> int:
-        return int(self.problem.targets.shape[0])
+    def targets(self) -> Array:
+        return self.problem.targets
 
     @cached_property
     def fingerprint(self) -> str:
@@ -134,16 +126,8 @@ class RecurrentObjective(Objective):
         return {"recurrent": (m, m), "feed": (m, p.drive[0].shape[1]), "readout": (p.targets.shape[0], m)}
 
     @property
-    def fan_in(self) -> dict[str, int]:
-        return {name: shape[1] for name, shape in self.shapes.items()}
-
-    @property
-    def n_samples(self) -> int:
-        return int(self.problem.targets.shape[1])
-
-    @property
-    def n_outputs(self) -> int:
-        return int(self.problem.targets.shape[0])
+    def targets(self) -> Array:
+        return self.problem.targets
 
     @cached_property
     def fingerprint(self) -> str:

@@ -28,18 +28,8 @@ class Objective(ABC):
 
     @property
     @abstractmethod
-    def fan_in(self) -> dict[str, int]:
-        """The number of inputs of each parameter array: initial entries are N(0, scale^2 / fan_in)."""
-
-    @property
-    @abstractmethod
-    def n_samples(self) -> int:
-        """P, what a batch is drawn from."""
-
-    @property
-    @abstractmethod
-    def n_outputs(self) -> int:
-        """d_Y."""
+    def targets(self) -> Array:
+        """Y (d_Y, P)."""
 
     @property
     @abstractmethod
@@ -49,6 +39,24 @@ class Objective(ABC):
     @abstractmethod
     def energies(self, x: Any, index: Any | None, label_noise: Any | None) -> Any:
         """(S,) energies of x (S, n). index (S, B): a batch a network, its loss scaled by P/B. label_noise (S, d_Y, P)."""
+
+    @property
+    @final
+    def fan_in(self) -> dict[str, int]:
+        """The number of inputs of each parameter array: initial entries are N(0, scale^2 / fan_in)."""
+        return {name: shape[1] for name, shape in self.shapes.items()}
+
+    @property
+    @final
+    def n_samples(self) -> int:
+        """P, what a batch is drawn from."""
+        return int(self.targets.shape[1])
+
+    @property
+    @final
+    def n_outputs(self) -> int:
+        """d_Y."""
+        return int(self.targets.shape[0])
 
     @property
     @final
@@ -96,16 +104,8 @@ class TwoLayerObjective(Objective):
         }
 
     @property
-    def fan_in(self) -> dict[str, int]:
-        return {"theta": self.problem.geometry.n_parameters, "readout": self.width}
-
-    @property
-    def n_samples(self) -> int:
-        return self.problem.n_samples
-
-    @property
-    def n_outputs(self) -> int:
-        return self.problem.n_outputs
+    def targets(self) -> Array:
+        return self.problem.targets
 
     @property
     def fingerprint(self) -> str:

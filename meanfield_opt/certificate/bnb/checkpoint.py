@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ...errors import InputError
 from ...files import replacing
+from ...problem import TwoLayerProblem
 
 Array = NDArray[np.float64]
 VERSION = 2
@@ -35,6 +36,14 @@ class Saved:
         for array in (numbers, self.ops.astype("<i4"), self.leaves.astype("<f8")):
             hasher.update(np.ascontiguousarray(array).data)
         return hasher.hexdigest()
+
+
+def question_digest(formulation: str, problem: TwoLayerProblem, dual: Array) -> str:
+    """SHA-256 of what a search is asked: the formulation, the problem and the dual point."""
+    hasher = hashlib.sha256(formulation.encode())
+    hasher.update(problem.fingerprint.encode())
+    hasher.update(np.ascontiguousarray(dual, dtype="<f8").tobytes())
+    return hasher.hexdigest()
 
 
 def file_of(checkpoint: str, question: str) -> Path:

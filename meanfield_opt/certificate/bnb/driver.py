@@ -33,16 +33,31 @@ MOST_POINTS = 40
 GAPS = (8.0, 2.0, 0.5, 0.1, 0.02, 4e-3, 8e-4, 1.6e-4, 3e-5, 6e-6, 1e-6, 2e-7, 4e-8, 8e-9, 1e-9)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Refined:
     """What one compiled call did to its cones: ``done`` of them were treated, each span giving (ops, leaves) ends."""
 
-    done: int
     ops: Ints
     leaves: Array
     status: NDArray[np.int8]
     spans: NDArray[np.int64]
     best: Array
+    done: int = 0
+
+    @classmethod
+    def room(cls, cones: Array) -> Refined:
+        """The arrays that a compiled call on cones (m, n, n) fills."""
+        from .kernels import MAX_DEPTH
+
+        m, n = cones.shape[:2]
+        nodes = CHUNK_NODES + 2 * ITEM_NODES + 4 * MAX_DEPTH
+        return cls(
+            np.empty(nodes, np.int32),
+            np.empty((nodes, n, n)),
+            np.empty(nodes, np.int8),
+            np.zeros((m, 2), np.int64),
+            np.zeros(1 + n),
+        )
 
 
 class View(ABC):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 from dataclasses import dataclass
@@ -23,7 +22,8 @@ from ...problem import TwoLayerProblem
 from ...symmetry.inputs import input_group
 from ..engine import Limits, Outcome, ProofEngine, Question, SupremumProof
 from ..improve import worth_averaging
-from .driver import CHUNK_NODES, ITEM_NODES, MOST_POINTS, Refined, View, search
+from .checkpoint import question_digest
+from .driver import MOST_POINTS, Refined, View, search
 from .forest import whole_space
 from .orbits import roots_in_chamber, symmetry_artefact
 
@@ -62,16 +62,13 @@ class InputView(View):
         from .kernels import MAX_DEPTH, workspace
 
         r = self.dimension
-        room = CHUNK_NODES + 2 * ITEM_NODES + 4 * MAX_DEPTH
-        ops, status = np.empty(room, np.int32), np.empty(room, np.int8)
-        leaves = np.empty((room, r, r))
-        best, spans = np.zeros(1 + r), np.zeros((cones.shape[0], 2), np.int64)
+        out = Refined.room(cones)
         f = self.form
         d = f.weight.shape[1]
         pool, cone_stack, spots, small = workspace(self.rows, r)
         linear, vectors = np.empty((MAX_DEPTH + 4, d, r)), np.empty((3, d))
         values, side = np.empty((self.rows, r)), np.empty(self.rows, np.bool_)
-        done = refine_input(
+        out.done = refine_input(
             cones,
             f.rows,
             f.size,
@@ -82,11 +79,11 @@ class InputView(View):
             final,
             FEW,
             budget,
-            ops,
-            leaves,
-            status,
-            best,
-            spans,
+            out.ops,
+            out.leaves,
+            out.status,
+            out.best,
+            out.spans,
             pool,
             cone_stack,
             linear,
@@ -96,7 +93,7 @@ class InputView(View):
             values,
             side,
         )
-        return Refined(int(done), ops, leaves, status, spans, best)
+        return out
 
     def roots(self) -> tuple[NDArray[np.int32], Array]:
         return whole_space(self.dimension) if self.chamber is None else roots_in_chamber(self.chamber, self.rows)
@@ -167,10 +164,8 @@ class InputViewEngine(ProofEngine):
         if not dual.any():
             return Outcome(SupremumProof("norm", "the dual point is zero", norm_sigma(problem, dual)))
         chamber = None if symmetry is None else _chamber(problem, dual, form, symmetry)
-        hasher = hashlib.sha256(b"input view" if chamber is None else b"input view, one chamber")
-        hasher.update(problem.fingerprint.encode())
-        hasher.update(np.ascontiguousarray(dual, dtype="<f8").tobytes())
-        found = search(InputView(form, hasher.hexdigest(), chamber), limits)
+        label = question_digest("input view" if chamber is None else "input view, one chamber", problem, dual)
+        found = search(InputView(form, label, chamber), limits)
         neurons = found.points if chamber is None else _images(chamber, found.points)
         stats: dict[str, Any] = {
             "nodes": found.nodes,

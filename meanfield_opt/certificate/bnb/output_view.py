@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,8 @@ from ...checker.output_view import OutputForm, output_form, output_sigma
 from ...checker.slopes import float_slopes
 from ...geometry import DiagonalPlusLowRank
 from ..engine import Limits, Outcome, ProofEngine, Question, SupremumProof
-from .driver import CHUNK_NODES, ITEM_NODES, Refined, View, search
+from .checkpoint import question_digest
+from .driver import Refined, View, search
 from .forest import whole_space
 
 Array = NDArray[np.float64]
@@ -49,14 +49,11 @@ class OutputView(View):
         from .output_kernel import refine_output
 
         n = self.dimension
-        room = CHUNK_NODES + 2 * ITEM_NODES + 4 * MAX_DEPTH
-        ops, status = np.empty(room, np.int32), np.empty(room, np.int8)
-        leaves = np.empty((room, n, n))
-        best, spans = np.zeros(1 + n), np.zeros((cones.shape[0], 2), np.int64)
+        out = Refined.room(cones)
         f = self.form
         pool, cone_stack, spots, small = workspace(self.rows, n)
         columns = f.columns if f.columns.size else np.zeros((1, 1))
-        done = refine_output(
+        out.done = refine_output(
             cones,
             f.first,
             f.second,
@@ -66,18 +63,18 @@ class OutputView(View):
             level,
             final,
             budget,
-            ops,
-            leaves,
-            status,
-            best,
-            spans,
+            out.ops,
+            out.leaves,
+            out.status,
+            out.best,
+            out.spans,
             pool,
             cone_stack,
             np.empty((MAX_DEPTH, n, n)),
             spots,
             small,
         )
-        return Refined(int(done), ops, leaves, status, spans, best)
+        return out
 
     def roots(self) -> tuple[NDArray[np.int32], Array]:
         return whole_space(self.dimension)
@@ -153,10 +150,7 @@ class OutputViewEngine(ProofEngine):
             return Outcome(None, None, False, {"reason": "the numbers over- or underflow in the normal form"})
         if not dual.any():
             return Outcome(SupremumProof("norm", "the dual point is zero", norm_sigma(problem, dual)))
-        hasher = hashlib.sha256(b"output view")
-        hasher.update(problem.fingerprint.encode())
-        hasher.update(np.ascontiguousarray(dual, dtype="<f8").tobytes())
-        view = OutputView(form, hasher.hexdigest())
+        view = OutputView(form, question_digest("output view", problem, dual))
         found = search(view, limits)
         theta = space.weights(np.array([view.pattern(point, space.diagonal) for point in found.points]))
         theta = theta / np.maximum(np.sqrt((theta**2).sum(axis=1, keepdims=True)), 1e-300)
