@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from threadpoolctl import threadpool_limits
@@ -33,3 +35,35 @@ def blas_threads(entries: int) -> Iterator[None]:
     else:
         with threadpool_limits(limits=1, user_api="blas"):
             yield
+
+
+def available() -> int:
+    """Threads our own loops use by default: OMP_NUM_THREADS where it is set, otherwise the processors of this process, at most four."""
+    given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if given.isdigit() and int(given) > 0:
+        return int(given)
+    few = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    return min(4, len(few))
+
+
+def share(
+    work: Callable[[slice], None], count: int, block: int, threads: int, watch: Callable[[], bool] | None = None
+) -> None:
+    """``work`` on consecutive slices of ``block`` out of ``count`` items, shared among threads.
+
+    For work that releases the interpreter lock and treats each item by itself: then the number of threads changes nothing.
+    watch: once it says so no further slice is begun; the first one always is.
+    """
+    parts = [slice(begin, min(begin + block, count)) for begin in range(0, count, block)]
+
+    def one(part: slice) -> None:
+        if part.start == 0 or watch is None or not watch():
+            work(part)
+
+    if threads <= 1 or len(parts) <= 1:
+        for part in parts:
+            one(part)
+        return
+    with ThreadPoolExecutor(min(threads, len(parts))) as pool:
+        for _ in pool.map(one, parts):
+            pass

@@ -191,3 +191,56 @@ def test_a_hopeless_newton_matrix_ends_with_no_step() -> None:
     step, damping = newton._solve(np.full((2, 2), np.nan), np.ones(2), 1e-6, 1.0)
     assert (step == 0).all()
     assert damping >= 1e12
+
+
+def test_the_number_of_threads_changes_nothing() -> None:
+    rng = np.random.default_rng(5)
+    problem = mfo.problems.dataset(
+        rng.standard_normal((40, 3)), np.sign(rng.standard_normal((40, 2))), lambda1=0.5, lambda2=0.5
+    )
+    one, three = (mfo.solve(problem, tolerance=1e-3, threads=threads) for threads in (1, 3))
+    assert one.energy == three.energy
+    assert [h[1:] for h in one.stats["history"]] == [h[1:] for h in three.stats["history"]]
+    with pytest.raises(mfo.InputError, match="threads"):
+        mfo.solve(problem, threads=0)
+
+
+def test_sharing_work_visits_every_item_once_and_ends_when_told() -> None:
+    from meanfield_opt.threads import available, share
+
+    assert available() >= 1
+    for threads in (1, 4):
+        seen = np.zeros(103)
+
+        def work(part: slice, seen: np.ndarray = seen) -> None:
+            seen[part] += 1
+
+        share(work, 103, 10, threads)
+        assert (seen == 1).all()
+        share(work, 103, 10, threads, lambda: True)
+        assert (seen[:10] == 2).all()
+        assert (seen[10:] == 1).all()
+
+
+@pytest.mark.parametrize(("left", "right"), [(0.0, 1.0), (0.1, 1.0), (-1.0, 1.0)])
+def test_the_compiled_newton_ascent_ends_at_local_maxima(left: float, right: float) -> None:
+    from meanfield_backends.colgen.sharp import sharp
+
+    rng = np.random.default_rng(2)
+    at, dual = rng.standard_normal((3, 40)), rng.standard_normal((2, 40))
+    theta = rng.standard_normal((64, 3))
+    theta /= np.linalg.norm(theta, axis=1, keepdims=True)
+    level = np.zeros(64)
+    sharp(at, dual, left, right, theta, level, 10.0 ** -np.arange(1, 9, 0.25), 1e-6)
+
+    def ratio(t: np.ndarray) -> np.ndarray:
+        h = t @ at
+        q = np.where(h > 0, right, left) * h @ dual.T
+        return np.asarray((q * q).sum(axis=1) / (t * t).sum(axis=1) / 1e-6)
+
+    assert (level > 0).all()
+    assert level == pytest.approx(ratio(theta), rel=1e-9)
+    near = theta[:, None] + 1e-3 * rng.standard_normal((64, 200, 3))
+    best = np.stack([ratio(x) for x in near]).max(axis=1)
+    # few of the starts may end on a saddle or on their way
+    assert np.mean(best <= level * (1 + 1e-9)) > 0.9

@@ -33,6 +33,7 @@ def run(problem: TwoLayerProblem, options: SolveOptions, settings: Settings) -> 
     rng = np.random.default_rng(options.seed)
     carrier = choose_carrier(problem.geometry, problem.activation)
     state = first_state(problem, carrier, options.start)
+    state.threads = settings.threads
     status = Status.INACCURATE
     most = options.max_iterations if options.max_iterations is not None else 200
     try:

@@ -17,11 +17,12 @@ from meanfield_opt.losses.squared import Squared
 from meanfield_opt.problem import TwoLayerProblem
 
 from . import newton
+from .ascent import unit_rows
 from .carrier import Carrier, ThetaCarrier
 from .improve import with_random
 from .masses import interior_point
 from .master import master_energy, solve_master
-from .pricing import MOST_BASINS, different, unit_rows
+from .pricing import MOST_BASINS, different
 from .reduce import caratheodory, merge, prune
 from .search import Found, evening, spread
 from .slide import Particles, slide

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from meanfield_opt.problem import TwoLayerProblem
 
-from .ascent import sharpen
+from .ascent import ascend, sharpen, unit_rows
 from .carrier import Carrier
 from .search import Found, evening, levels
 from .state import State
@@ -33,11 +33,6 @@ STEPS = 40
 #: levels below which a basin is not remembered
 LOW = 0.9
 EPSILONS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8)
-
-
-def unit_rows(x: Array) -> Array:
-    """Rows scaled to length 1."""
-    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-300))
 
 
 def different(x: Array, limit: int, angle: float, lengths: Array) -> Array:
@@ -92,7 +87,9 @@ def price(
     near = _near(active, wide // 8, (-1.5, 0.0), evener, lengths, rng)
     across = _across(carrier, known[active.shape[0] :][: max(8, wide // 32)])
     first = np.vstack([known, random, carrier.pull(aimed @ dual), near, across])
-    climbed, level = _climb(problem, carrier, dual, first, steps, 0.0 if gap > FAR else 0.7, watch)
+    rows = carrier.patterns(np.eye(n)).T
+    floor = 0.0 if gap > FAR else 0.7
+    climbed, level = ascend(problem, rows, dual, first, steps, floor, watch, state.threads)
     apart = different(climbed[np.argsort(-level, kind="stable")][: 4 * MOST_BASINS], MOST_BASINS, 1e-2, lengths)
     few = min(starts, exact)
     if gap > FAR:  # the dual point will move far: maxima need not be exact yet
@@ -103,39 +100,13 @@ def price(
     sharp = [apart]
     for x, epsilons in groups:
         if x.shape[0] and not watch():
-            sharp.append(sharpen(problem, carrier.patterns(np.eye(n)).T, dual, x, epsilons))
+            sharp.append(sharpen(problem, rows, dual, x, epsilons, state.threads))
     x = np.vstack(sharp)
     level = levels(problem, dual, problem.features(carrier.patterns(x)), carrier.cost(x))
     order = np.argsort(-level, kind="stable")
     x, level = x[order], level[order]
     state.basins = different(x[level > LOW], most, 1e-2, lengths)
     return Found(x, level, x[:0])
-
-
-def _climb(
-    problem: TwoLayerProblem,
-    carrier: Carrier,
-    dual: Array,
-    x: Array,
-    steps: int,
-    floor: float,
-    watch: Callable[[], bool],
-) -> tuple[Array, Array]:
-    """First-order ascent from the rows of x, a piece at a time while ``watch`` allows: where it ends, and the levels there."""
-    from .climb import climb  # compiled on first use
-
-    pieces = problem.activation.pieces
-    assert pieces is not None
-    left, right = float(pieces[0].slope), float(pieces[-1].slope)
-    rows = np.ascontiguousarray(carrier.patterns(np.eye(carrier.dimension)))
-    x = unit_rows(x)
-    level = np.zeros(x.shape[0])
-    done = 0
-    while done < x.shape[0] and (done == 0 or not watch()):
-        part = slice(done, done + 256)
-        climb(rows, np.ascontiguousarray(dual), left, right, x[part], level[part], steps, floor * problem.tau)
-        done = min(done + 256, x.shape[0])
-    return x[:done], level[:done] / problem.tau
 
 
 def _near(

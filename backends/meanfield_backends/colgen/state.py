@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from meanfield_opt.measure import Measure
 from meanfield_opt.problem import TwoLayerProblem
+from meanfield_opt.threads import available
 
 from .carrier import Carrier
 from .master import solve_master
@@ -22,11 +23,12 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Settings:
-    """Options of this backend: starts a search, columns added a round, iterations of a slide."""
+    """Options of this backend: starts a search, columns added a round, iterations of a slide, threads (see ``available``)."""
 
     starts: int = 128
     columns: int = 24
     slide_iterations: int = 400
+    threads: int = field(default_factory=available)
 
 
 @dataclass
@@ -42,6 +44,7 @@ class State:
     columns: Array | None = None
     column_masses: Array | None = None
     basins: Array | None = None
+    threads: int = 1
     rounds: int = 0
     history: list[tuple[float, float, float, int]] = field(default_factory=list)
 
