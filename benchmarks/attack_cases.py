@@ -120,6 +120,8 @@ def two_layer() -> list[Entry]:
         Entry("pairs, free mass", cube(activation="sigmoid", lambda1=0.05, lambda2=0.05), "pairs"),
         Entry("pairs, grows", cube(activation="gelu", width=4, lambda1=0.05, lambda2=0.05), "pairs"),
         Entry("envelope, grows", problem(_low_rank(4), "gelu", targets=y[:1], width=2.0), "envelope"),
+        Entry("neurons", problem(line, "tanh", targets=y[:1], width=3.0), "neurons"),
+        Entry("neurons, grows", problem(line, "gelu", targets=y[:1], width=2.0), "neurons"),
         Entry("free mass under a width", problem(_low_rank(4), "relu6", targets=y[:1], width=1e4)),
         Entry("two scales", problem(_low_rank(4), "relu6", targets=y[:1]), "two_scales"),
         Entry("without the width", cube(activation="relu6", geometry="aligned", alignment=2.0, lambda1=0.05, lambda2=0.05, width=8)),

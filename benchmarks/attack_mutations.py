@@ -49,7 +49,7 @@ ODD: list[Any] = [
     "0x0.0000000000001p-1022", "0x1.fffffffffffffp+1023", [], {}, [[]], {"shape": [0], "f8": ""}, {"shape": [-1], "f8": ""},
     {"shape": [1], "f8": "000000000000f87f"}, {"shape": [1], "f8": "000000000000f07f"}, {"shape": [10**12], "f8": ""},
     {"labels": [[9]], "tables": [["0x0.0p+0"]]}, {"labels": [[-1]], "tables": [["0x0.0p+0", "0x0.0p+0"]]}, {"zeta": []}, "1/0", "-1/3", [1, 0],
-    "two-layer", "norm", "copositive", "hypercube", "input_view", "output_view", "levels", "envelope", "shor", "exchange",
+    "two-layer", "norm", "copositive", "hypercube", "input_view", "output_view", "levels", "envelope", "neurons", "shor", "exchange",
     "proved", "open", "refuted", "relu", "squared", nested(200),
 ]  # fmt: skip
 

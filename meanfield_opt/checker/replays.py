@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..errors import CertificateError
 from ..geometry import FreeBiasGeometry
 from ..problem import TwoLayerProblem
-from . import envelope, free_bias, input_view, levels, output_view, pairs, shor, sign_cells, two_scales
+from . import envelope, free_bias, input_view, levels, neurons, output_view, pairs, shor, sign_cells, two_scales
 from .codec import decode_float, expect_keys
 from .exchange import replay_exchange
 from .lift import replay_lift
@@ -27,6 +27,7 @@ REPLAYS: dict[str, Replay] = {
     "input_view": input_view.replay,
     "output_view": output_view.replay,
     "levels": levels.replay,
+    "neurons": neurons.replay,
     "norm": lambda problem, dual, claimed, artefact: norm_sigma(problem, dual),
     "hypercube": replay_hypercube,
     "shor": shor.replay,
@@ -44,6 +45,7 @@ PROVES: dict[str, frozenset[str]] = {
     "input_view": frozenset({"ratio"}),
     "output_view": frozenset({"ratio"}),
     "levels": frozenset({"ratio", "excess"}),
+    "neurons": frozenset({"excess"}),
     "norm": frozenset({"ratio"}),
     "hypercube": frozenset({"ratio"}),
     "shor": frozenset({"ratio"}),

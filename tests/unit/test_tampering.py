@@ -22,7 +22,7 @@ QUICK = {
     "symmetric", "lift", "input view", "output view, leaky", "exchange", "shor", "norm", "levels", "levels under a width",
     "envelope, split", "weighted", "output bias", "refuted", "cells", "pairs", "quadratic, by data", "design, A",
     "exchange, exact", "lift, low rank", "lift, reduced", "envelope", "pairs, free mass", "two scales", "free bias", "input view, chamber",
-    "envelope, grows", "pairs, grows", "free mass under a width",
+    "envelope, grows", "pairs, grows", "free mass under a width", "neurons", "neurons, grows",
 }  # fmt: skip
 FILES = {f"copositivity {kind}" for kind in [*KINDS, "witness"]}
 
@@ -79,6 +79,8 @@ def test_every_form_of_artefact_is_attacked(genuine: Any) -> None:
     assert "symmetry" in forms["input view, chamber"]
     assert "symmetry" not in forms["input view"]
     assert "tail" in forms["envelope, grows"]
+    assert forms["neurons"].keys() == {"top"}
+    assert "tail" in forms["neurons, grows"]
     assert {t.body["proof"]["kind"] for t in genuine if t.name == "free mass under a width"} == {FREE_MASS}
 
 
