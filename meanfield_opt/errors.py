@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class MeanFieldError(Exception):
     """Base class of all deliberate errors of meanfield-opt."""
@@ -21,7 +23,15 @@ class UnknownNameError(InputError):
 
 
 class NotAttainedError(InputError):
-    """The infimum of the problem is not attained, so there is no optimal measure to return."""
+    """The infimum of the problem is not attained, so there is no optimal measure to return.
+
+    approach: a measure whose energy comes near the infimum, where one was found, else None. A value in the message is an
+    estimate; ``mfo.certify(problem, error.approach)`` proves bounds on both sides of the infimum.
+    """
+
+    def __init__(self, message: str, approach: Any = None) -> None:
+        super().__init__(message)
+        self.approach = approach
 
 
 class RefusalError(InputError):

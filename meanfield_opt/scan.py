@@ -24,7 +24,7 @@ import numpy as np
 
 from .backend import BACKENDS, solve
 from .certificate import certify
-from .errors import InputError, MeanFieldError, MissingDependencyError, SolveError
+from .errors import InputError, MeanFieldError, MissingDependencyError, NotAttainedError, SolveError
 from .integer_width import integer_width
 from .metrics import SpanFit, parallelism_score, span_fit
 from .plugins import FAMILIES, activation
@@ -62,7 +62,8 @@ def scan(
 
     Columns: the axes; energy, lower, upper, gap, network (a rigorous energy of an actual network of that width), verdict, proof, reason (of a cell without a result); residual of K in
     span{1 1^T, K_Y}; weights of K on them; parallelism; atoms; mass; candidate (theory section 4) and its relative
-    excess over the certified lower bound; seconds.
+    excess over the certified lower bound; seconds. Where the infimum is not attained, verdict is "not attained", lower and
+    upper are proved bounds on the infimum, and nothing is read off ("none" where nothing is known of it).
     """
     pandas = _pandas()
     cells = [dict(zip(AXES, (*named, *rest))) for named, *rest in itertools.product(
@@ -136,8 +137,12 @@ def run_cell(cell: dict[str, Any], time_limit: float, tolerance: float) -> dict[
             lambda2=cell["penalty"],
             width=cell["width"],
         )
-        row.update(_measured(problem, time_limit, tolerance))
-        row.update(_candidate(problem, row, cell))
+        try:
+            row.update(_measured(problem, time_limit, tolerance))
+        except NotAttainedError as error:
+            row.update(_approached(problem, error, time_limit, tolerance))
+        if "lower" in row:
+            row.update(_candidate(problem, row, cell))
     except MeanFieldError as error:
         row.update(verdict="none", reason=f"{type(error).__name__}: {error}")
     row["seconds"] = round(time.monotonic() - started, 3)
@@ -177,6 +182,18 @@ def _measured(problem: TwoLayerProblem, time_limit: float, tolerance: float) -> 
         "atoms": solution.measure.n_atoms,
         "mass": solution.measure.total_mass,
     }
+
+
+def _approached(
+    problem: TwoLayerProblem, error: NotAttainedError, time_limit: float, tolerance: float
+) -> dict[str, Any]:
+    """Proved bounds on an infimum that is not attained: no optimum to read off."""
+    row: dict[str, Any] = {"verdict": "none", "reason": f"{type(error).__name__}: {error}"}
+    if error.approach is not None:
+        found = certify(problem, error.approach, time_limit=time_limit, target=tolerance, refute=math.inf)
+        row.update(lower=found.lower_bound, upper=found.upper_bound, gap=found.relative_gap, proof=found.proof)
+        row["verdict"] = "not attained"
+    return row
 
 
 def _candidate(problem: TwoLayerProblem, row: dict[str, Any], cell: dict[str, Any]) -> dict[str, Any]:

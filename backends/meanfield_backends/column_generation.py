@@ -19,6 +19,7 @@ from meanfield_opt.solution import Solution
 from meanfield_opt.validate import integer
 
 from . import exchange, orbit
+from .approach import along_limit, ever_larger
 from .colgen.carrier import choose_carrier
 from .colgen.loop import run
 from .colgen.search import search
@@ -27,6 +28,8 @@ from .kinds import MOST_KINDS, solve_kinds
 
 #: how much longer the first neurons are than the limit's, where phi has one at infinity
 LONG = 10.0
+#: what a limit value in a message is
+BOUNDED = "an estimate; certify(problem, error.approach) bounds it"
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,8 @@ def check_attained(problem: TwoLayerProblem, options: SolveOptions) -> Measure |
     if phi.degree is not None and phi.degree != 1.0:
         raise NotAttainedError(
             f"with free mass the infimum for {phi.name} (degree {phi.degree:g}) is not attained: scaling neurons makes them "
-            "ever cheaper. Give width=M."
+            "ever cheaper. Give width=M.",
+            ever_larger(problem),
         )
     for limit in phi.escapes:
         relaxed = limit_problem(problem, limit)
@@ -134,7 +138,8 @@ def check_attained(problem: TwoLayerProblem, options: SolveOptions) -> Measure |
             where = "infinitely many infinitesimal" if limit.where == "zero" else "ever larger"
             raise NotAttainedError(
                 f"with free mass the infimum for {phi.name} is not attained: mass escapes to {where} neurons, where it tends to "
-                f"{state.energy:.10g} (the optimum for slopes {limit.left:g}, {limit.right:g}). Give width=M."
+                f"{state.energy:.10g} (the optimum for slopes {limit.left:g}, {limit.right:g}; {BOUNDED}). Give width=M.",
+                along_limit(problem, limit, to_measure(relaxed, state)),
             )
         if limit.where == "infinity":
             start = long_neurons(problem, relaxed, state)
@@ -174,7 +179,8 @@ def check_attained_under_width(problem: TwoLayerProblem, options: SolveOptions) 
         if not (math.isfinite(limit.left) and math.isfinite(limit.right)):
             raise NotAttainedError(
                 f"the infimum for {phi.name} is not attained under any width: it grows faster than |t|, so that ever larger "
-                "neurons of vanishing mass cost nothing; its value is the least loss without penalties."
+                f"neurons of vanishing mass cost nothing; its value is the least loss without penalties ({BOUNDED}).",
+                ever_larger(problem),
             )
         relaxed = limit_problem(problem, limit)
         if relaxed is None:
@@ -190,7 +196,8 @@ def check_attained_under_width(problem: TwoLayerProblem, options: SolveOptions) 
         if state.particles.count and found.top * problem.width <= 1e-5 * state.energy:
             raise NotAttainedError(
                 f"the infimum for {phi.name} is not attained under a width: mass tends to zero on ever larger neurons, where "
-                f"the energy tends to {state.energy:.10g} (the optimum for slopes {limit.left:g}, {limit.right:g})."
+                f"the energy tends to {state.energy:.10g} (the optimum for slopes {limit.left:g}, {limit.right:g}; {BOUNDED}).",
+                along_limit(problem, limit, to_measure(relaxed, state)),
             )
         return long_neurons(problem, relaxed, state)
     return None

@@ -129,6 +129,10 @@ def certify(
         if problem.width is None or (problem.width_binds and not _spare(problem, measure, engine)):
             return _proved(problem, measure, dual, upper, engine, limits, refute, started)
         if problem.width_binds:
+            # mass to spare: in closed form, where that is
+            quick = _closed_form(problem, measure, dual, upper, limits, started)
+            if quick is not None and quick.relative_gap <= 10.0 * target:
+                return _without_width(problem, quick)
             share = 0.3 if problem.activation.asymptote is None else 0.7  # those that grow gain little from free mass
             part = replace(limits, seconds=share * limits.seconds)
             found = _proved(problem, measure, dual, upper, engine, part, refute, started)
@@ -189,6 +193,17 @@ def _proved(
     if certificate.relative_gap > refute:
         certificate = _refuted(problem, certificate, dual, refute, seconds=max(2.0, 0.2 * limits.seconds))
     return certificate
+
+
+def _closed_form(
+    problem: TwoLayerProblem, measure: Measure, dual: Array, upper: float, limits: Limits, started: float
+) -> Certificate | None:
+    """The certificate for free mass by the closed forms of ``pairs``, where they apply and prove anything."""
+    free, pairs = problem.with_free_mass(), ENGINES.get("pairs")
+    if all(pairs.refusal(Question(free, z)) is not None for z in dual_candidates(free, dual)):
+        return None
+    found = _proved(free, measure, dual, upper, "pairs", limits, math.inf, started)
+    return None if found.supremum is None else found
 
 
 def _spare(problem: TwoLayerProblem, measure: Measure, engine: str) -> bool:

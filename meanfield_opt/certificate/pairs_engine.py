@@ -1,13 +1,12 @@
-"""Hypercube tasks, any bounded activation under a width, any number of labels: the bound by antipodal pairs of samples.
+"""Hypercube tasks, any number of labels: the bound by antipodal pairs of samples, a question in the plane.
 
-The checker (``checker.pairs``) has the mathematics. Here: good multipliers s(beta), by convex duality on a grid of s, and
-enough nodes. Tight where an optimal dual point has equal zeta and the worst pattern is beta 1 +- gamma v_i.
+The checker (``checker.pairs``) has the mathematics. Here: where in the plane the supremum is, and the best length of Z.
+Tight where an optimal dual point has equal zeta and the worst pattern is beta 1 +- gamma v_i.
 """
 
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,35 +14,40 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from ..checker.codec import encode_array
+from ..activation import Activation
+from ..checker.codec import encode_float
+from ..checker.hypercube import hypercube_of, scales_of
 from ..checker.pairs import PairForm, kappa, pair_form, replay
 from ..checker.tail import largest_cost, limit_activation
 from ..errors import CertificateError
 from ..problem import TwoLayerProblem
 from .engine import Limits, Outcome, ProofEngine, Question, SupremumProof
-from .pair_nodes import Nodes
 from .tail_search import find_tail
 
 Array = NDArray[np.float64]
 
+#: points of the plane that are refined
+STARTS = 12
+#: claims are raised by these multiples of the tolerance until one is proved
+RAISES = (1.0, 10.0, 1e2, 1e4, 1e6)
+
 
 @dataclass(frozen=True)
 class PairsEngine(ProofEngine):
-    """Excess under a width (bounded activations) and sigma for free mass (by the steepest slope), on hypercube tasks."""
+    """Excess under a width, and sigma for free mass in closed form, on hypercube tasks."""
 
     name = "pairs"
 
     def refusal(self, question: Question) -> str | None:
-        form = pair_form(question.problem, np.asarray(question.dual, dtype=np.float64))
+        problem = question.problem
+        form = pair_form(problem, np.asarray(question.dual, dtype=np.float64))
         if form is None:
             return "the antipodal bound needs a hypercube task and a dual point diag(zeta) Y."
-        if question.mode == "ratio":
-            if question.problem.activation.degree is not None:
-                return "for homogeneous activations under free mass other engines are exact."
-            return None if math.isfinite(form.lipschitz) else f"{question.problem.activation.name} has no slope bound."
-        grows = limit_activation(question.problem.activation) is not None
-        if not math.isfinite(form.reach) and not form.harmless and not grows:
-            return f"the range of {question.problem.activation.name} is unbounded."
+        if form.ratio is None and question.mode == "ratio":
+            return f"neither steepness nor size of {problem.activation.name} is bounded."
+        grows = limit_activation(problem.activation) is not None
+        if question.mode == "excess" and not math.isfinite(form.reach) and not form.harmless and not grows:
+            return f"the range of {problem.activation.name} is unbounded."
         return None
 
     def predicted_seconds(self, question: Question) -> float:
@@ -56,19 +60,11 @@ class PairsEngine(ProofEngine):
         problem, dual = question.problem, np.asarray(question.dual, dtype=np.float64)
         form = pair_form(problem, dual)
         assert form is not None
-        none = np.empty(0)
         if problem.width is None or form.harmless:
-            words = "symmetry: antipodal pairs of samples, and the steepest slope of the activation"
-            artefact: dict[str, Any] = {
-                "betas": encode_array(none),
-                "tilts": encode_array(none),
-                "tops": encode_array(none),
-            }
-            # attained as h -> 0 by activations that are steepest there; of others another engine may know more
-            steepest = (max(abs(limit.left), abs(limit.right)) for limit in problem.activation.escapes)
-            exact = problem.width is not None or max(steepest, default=0.0) >= form.lipschitz * (1.0 - 1e-12)
+            words = "symmetry: antipodal pairs of samples, and what is known of differences of the activation"
+            artefact: dict[str, Any] = {"top": encode_float(0.0)}
             proof = SupremumProof("pairs", words, replay(problem, dual, math.inf, artefact), artefact)
-            return Outcome(proof, None, exact)
+            return Outcome(proof, None, problem.width is not None or attains(problem, dual, form))
         tail = None
         if not math.isfinite(form.reach):
             tail = find_tail(problem, dual, 0.3 * limits.seconds)
@@ -77,65 +73,97 @@ class PairsEngine(ProofEngine):
             form = pair_form(problem, dual, tail.cost)
             assert form is not None
         gain = max(problem.loss.dual_value(dual, problem.targets), 1e-12)
-        tolerance = 0.1 * max(limits.target, 1e-8) * 4.0 * problem.lambda2 / problem.width * gain
-        nodes = Nodes(form, problem.activation)
-        betas, tilts, tops, complete = nodes.proof(tolerance, time.monotonic() + limits.seconds)
-        stats: dict[str, Any] = {"nodes": int(betas.size)}
-        # the maxima are searched in floating point; where the search missed one, all claims are raised together
-        bound, size = math.inf, np.abs(tops).max()
-        for extra in (0.0, 1e-8, 1e-6, 1e-4, 1e-2, 1.0):
+        best = highest(problem.activation, form)
+        step = 0.1 * max(limits.target, 1e-9) * 8.0 * problem.lambda2 / (problem.width * form.samples) * gain
+        stats: dict[str, Any] = {}
+        bound, top = math.inf, best
+        for raise_ in RAISES:
             try:
-                bound = kappa(problem, form, betas, tilts, tops + extra * size)
-                tops = tops + extra * size
+                top = best + raise_ * step
+                bound = kappa(problem, form, top) * (1.0 + 2.0**-50)
                 break
             except CertificateError as error:
                 stats["reason"] = str(error)
         if not math.isfinite(bound):
             return Outcome(None, None, False, stats)
-        words = f"symmetry: antipodal pairs of samples share one question in the plane, at {betas.size} offsets"
-        artefact = {
-            "betas": encode_array(betas),
-            "tilts": encode_array(tilts),
-            "tops": encode_array(tops),
-        }
+        artefact = {"top": encode_float(top)}
         if tail is not None:
             artefact["tail"] = tail.artefact()
+        words = "symmetry: antipodal pairs of samples share one question in the plane, settled by subdivision"
         # where no such pattern attains the bound another engine may prove a better one
-        tight = problem.width * (bound - two_level_excess(problem, dual, form)) <= max(1e-4, limits.target) * gain
-        return Outcome(SupremumProof("pairs", words, bound, artefact), None, complete and tight, stats)
+        return Outcome(SupremumProof("pairs", words, bound, artefact), None, even_handed(problem, dual), stats)
 
 
 ENGINE = PairsEngine()
 
 
-def two_level_excess(problem: TwoLayerProblem, dual: Array, form: PairForm) -> float:
-    """The largest excess of a pattern beta 1 + gamma v_i met, and at least 0: what the bound is where it is tight."""
-    row = int(np.abs(dual).max(axis=1).argmax())
-    one, label = np.ones(problem.n_samples), problem.targets[row]
-    flat, along = (float(problem.geometry.cost(v[None, :])[0]) for v in (one, label))
-    strength, reach = float(np.abs(dual).max()) * problem.n_samples / 2.0, form.reach
-    spread = form.box if math.isfinite(form.box) else math.sqrt(form.strength / form.steep) * reach + 1e-300
+def even_handed(problem: TwoLayerProblem, dual: Array) -> bool:
+    """Whether patterns beta 1 + gamma v_i attain the supremum of the plane: equal zeta and labels, and 1 the largest."""
+    cube, zeta = hypercube_of(problem), scales_of(dual, problem.targets)
+    assert cube is not None
+    assert zeta is not None
+    alike = len({abs(z) for z in zeta}) == 1 and len(set(cube.weights)) == 1
+    return alike and min(cube.constant, *cube.weights) >= 0
 
-    def parts(beta: Array, gamma: Array) -> tuple[Array, Array]:
-        response = strength * (problem.activation(beta + gamma) - problem.activation(beta - gamma))
-        return np.square(response) / (4.0 * problem.lambda2), problem.lambda1 * (beta**2 * flat + gamma**2 * along)
 
-    line = np.sinh(np.linspace(-5.0, 5.0, 301)) / math.sinh(5.0) * spread
-    gain, cost = parts(line[:, None], line[None, 151:])
-    best, step = 0.0, np.linspace(-1.0, 1.0, 9)
+def attains(problem: TwoLayerProblem, dual: Array, form: PairForm) -> bool:
+    """Whether some point of the plane comes near the ratio that the rules give: then they lose nothing here."""
+    if form.ratio is None or not even_handed(problem, dual):
+        return False
+    phi, size = problem.activation, np.geomspace(1e-6, 1e6, 241)
+    slant = form.odd / form.even
+    lean = np.array([0.0, 0.5, 1.0, 2.0, 1.0 - 1e-9, *(slant * (1.0 + s) for s in (-1e-9, 0.0, 1e-9)), 1.0 / slant])
+    v, y = lean[:, None] * size, np.ones_like(lean)[:, None] * size
+    value = np.square(phi(0.5 * (v + y)) - phi(0.5 * (v - y))) / (form.even * v**2 + form.odd * y**2)
+    return float(value.max()) >= float(form.ratio) * (1.0 - 1e-6)
+
+
+def highest(phi: Activation, form: PairForm) -> float:
+    """The largest value met in the plane, at least 0: a grid, then smaller grids around its best points."""
+
+    def height(t: Array, u: Array) -> Array:
+        rest = form.even * np.square(t + u) + form.odd * np.square(t - u)
+        return np.asarray(0.5 * (form.strength * np.square(phi(t) - phi(u)) - rest))
+
+    far = form.far(0.0)
+    if not math.isfinite(far):
+        return 0.0
+    line = np.sinh(np.linspace(-6.0, 6.0, 401)) / math.sinh(6.0) * far
+    if phi.pieces is not None:
+        kinks = [float(piece.right) for piece in phi.pieces if piece.right is not None]
+        line = np.sort(np.append(line, [k for k in kinks if abs(k) < far]))
+    gaps = np.maximum(np.diff(line, prepend=line[0] - 1e-3 * far), np.diff(line, append=line[-1] + 1e-3 * far))
+    values = height(line[:, None], line[None, :])
     # the largest excess may lie between points of the grid that all have none: there the ratio is largest
-    for values in (gain - cost, gain / cost):
-        i, j = np.unravel_index(int(values.argmax()), values.shape)
-        beta, gamma, top = line[i], line[151 + j], float(gain[i, j] - cost[i, j])
-        width = 0.1 * (abs(beta) + gamma)
-        for _ in range(30):
-            more, less = parts(beta + width * step[:, None], gamma + width * step[None, :])
-            i, j = np.unravel_index(int((more - less).argmax()), more.shape)
-            if more[i, j] - less[i, j] > top:
-                top, beta, gamma = float(more[i, j] - less[i, j]), beta + width * step[i], gamma + width * step[j]
-            width *= 0.5
-        best = max(best, top)
-    return best
+    rest = form.even * np.square(line[:, None] + line) + form.odd * np.square(line[:, None] - line)
+    ratio = (values + 0.5 * rest) / np.maximum(rest, 1e-300)
+    picks = np.concatenate([_peaks(values), _peaks(ratio)])
+    t, u = line[picks[:, 0]], line[picks[:, 1]]
+    wide, tall = gaps[picks[:, 0]], gaps[picks[:, 1]]
+    top, step = height(t, u), np.linspace(-1.0, 1.0, 9)
+    rows = np.arange(t.size)
+    for _ in range(60):
+        ts = (t[:, None, None] + wide[:, None, None] * step[None, :, None]) + 0.0 * step
+        us = (u[:, None, None] + tall[:, None, None] * step[None, None, :]) + 0.0 * step[:, None]
+        value = height(ts, us).reshape(t.size, -1)
+        at, high = value.argmax(axis=1), value.max(axis=1)
+        better = high > top
+        t = np.where(better, ts.reshape(t.size, -1)[rows, at], t)
+        u = np.where(better, us.reshape(t.size, -1)[rows, at], u)
+        # a narrow ridge is followed before the grids shrink
+        edge = better & np.isin(at % 9, (0, 8)) | better & np.isin(at // 9, (0, 8))
+        top, wide, tall = np.maximum(top, high), wide * np.where(edge, 1.0, 0.5), tall * np.where(edge, 1.0, 0.5)
+    return max(0.0, float(top.max()))
+
+
+def _peaks(values: Array) -> NDArray[np.int64]:
+    """Places (n, 2) of the highest local maxima of a grid, below its diagonal."""
+    inner = values[1:-1, 1:-1]
+    peak = np.ones(inner.shape, dtype=bool)
+    for i, j in ((0, 1), (1, 0), (2, 1), (1, 2)):
+        peak &= inner >= values[i : i + inner.shape[0], j : j + inner.shape[1]]
+    at = np.argwhere(np.tril(peak, -1)) + 1
+    return at[np.argsort(-values[at[:, 0], at[:, 1]], kind="stable")[:STARTS]]
 
 
 def rescaled_dual(problem: TwoLayerProblem, dual: Array) -> Array:
@@ -148,45 +176,26 @@ def rescaled_dual(problem: TwoLayerProblem, dual: Array) -> Array:
     width = problem.width
     plain = pair_form(problem, dual)
     assert plain is not None
-    bounded = math.isfinite(plain.reach) or plain.harmless
-    tail = None if bounded else find_tail(problem, 0.9 * dual, 5.0)
-    if tail is None and not bounded:
+    if not even_handed(problem, dual):  # the bound is not tight here
         return dual
-
-    def form_at(x: float) -> PairForm | None:
-        cost = None if tail is None else largest_cost(problem, x * dual, tail.proof.bound * (x / 0.9))
-        return None if cost == math.inf else pair_form(problem, x * dual, cost)
-
-    def loss(x: float, refined: bool = False) -> float:
-        form = form_at(x)
-        if form is None:
-            return math.inf
-        nodes = None if form.harmless else Nodes(form, problem.activation)
-        kappa_ = 0.0 if nodes is None else nodes.excess(refined=refined) / (4.0 * problem.lambda2)
-        return width * kappa_ - problem.loss.dual_value(x * dual, problem.targets)
-
+    tail = None
+    if not math.isfinite(plain.reach) and not plain.harmless:
+        tail = find_tail(problem, 0.9 * dual, 5.0)
+        if tail is None:
+            return dual
     # beyond, the limit's own supremum exceeds 1
     most = 1.1 if tail is None else min(1.1, 0.9 * (1.0 - 1e-5) / tail.proof.bound)
 
-    def attained(x: float) -> float:
-        form = form_at(x)
+    def loss(x: float) -> float:
+        cost = None if tail is None else largest_cost(problem, x * dual, tail.proof.bound * (x / 0.9))
+        form = None if cost == math.inf else pair_form(problem, x * dual, cost)
         if form is None:
             return 1e300
-        return width * two_level_excess(problem, x * dual, form) - problem.loss.dual_value(x * dual, problem.targets)
+        excess = 0.0 if form.harmless else form.samples * highest(problem.activation, form) / (8.0 * problem.lambda2)
+        return width * excess - problem.loss.dual_value(x * dual, problem.targets)
 
-    # by the patterns that are worst where the bound is tight, which costs little
-    found = optimize.minimize_scalar(
-        attained, bounds=(0.9, most), method="bounded", options={"xatol": 1e-8, "maxiter": 40}
-    )
-    # where the mass is not binding kappa is zero for a slightly smaller Z, whatever the resolution of the proof
-    trials = {
-        x: loss(x, True) for x in (min(1.0, most), *(float(found.x) * (1.0 - eps) for eps in (0.0, 5e-6, 1.5e-5, 5e-5)))
-    }
-    best = min(trials, key=lambda x: trials[x])
-    if not 0.95 < best < 1.05 or best == 1.0:  # far off: the bound is not tight here
+    found = optimize.minimize_scalar(loss, bounds=(0.9, most), method="bounded", options={"xatol": 1e-9, "maxiter": 60})
+    best = float(found.x)
+    if not 0.95 < best < 1.05 or not found.fun < loss(min(1.0, most)):  # far off, or nothing is gained
         return dual
-    form = form_at(best)
-    proved = trials[best] + problem.loss.dual_value(best * dual, problem.targets)  # M kappa
-    gain = max(problem.loss.dual_value(dual, problem.targets), 1e-12)
-    tight = form is not None and proved - width * two_level_excess(problem, best * dual, form) <= 1e-3 * gain
-    return best * dual if tight else dual
+    return best * dual

@@ -40,7 +40,7 @@ def test_cells_are_certified_and_resumed(tmp_path: Path, monkeypatch: pytest.Mon
 def test_cells_without_an_optimum_carry_their_reason(tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as pool:
         table = mfo.scan(["cubic"], penalties=(0.05,), executor=pool)
-    assert table["verdict"][0] == "none"
+    assert table["verdict"][0] == "not attained"
     assert "Error" in table["reason"][0]
     with pytest.raises(mfo.UnknownNameError):
         mfo.scan(["no such thing"])
