@@ -39,3 +39,15 @@ def ever_larger(problem: TwoLayerProblem) -> Measure | None:
     if problem.width is not None:
         mass = np.minimum(mass, problem.width / (2 * n))
     return Measure(geometry.preactivation(theta), mass, theta)
+
+
+def with_constant(problem: TwoLayerProblem, measure: Measure) -> Measure:
+    """The measure with much mass on a neuron of no cost, whose output weight then costs nearly nothing: a constant phi(0)."""
+    theta = measure.neurons
+    if theta is None or theta.shape[1] != problem.geometry.n_parameters:
+        theta = problem.geometry.weights(measure.atoms)
+    return Measure(
+        np.vstack([measure.atoms, np.zeros((1, problem.n_samples))]),
+        np.append(measure.masses, FAR),
+        np.vstack([theta, np.zeros((1, theta.shape[1]))]),
+    )

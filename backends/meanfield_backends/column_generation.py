@@ -12,14 +12,18 @@ import numpy as np
 from meanfield_opt.activation import Activation, Limit
 from meanfield_opt.activations.piecewise import Absolute, LeakyReLU, Linear, ReLU
 from meanfield_opt.backend import Availability, Backend, SolveOptions
+from meanfield_opt.checker.hypercube import hypercube_of
 from meanfield_opt.errors import InputError, NotAttainedError
+from meanfield_opt.loss import SummedLoss
+from meanfield_opt.losses.output_bias import OutputBias
 from meanfield_opt.measure import Measure
 from meanfield_opt.problem import MeanFieldProblem, TwoLayerProblem
 from meanfield_opt.solution import Solution
 from meanfield_opt.validate import integer
 
 from . import exchange, orbit
-from .approach import along_limit, ever_larger
+from .approach import along_limit, ever_larger, with_constant
+from .colgen import bank
 from .colgen.carrier import choose_carrier
 from .colgen.loop import run
 from .colgen.search import search
@@ -46,7 +50,11 @@ class ColumnGeneration(Backend):
         if not isinstance(problem, TwoLayerProblem):
             return "it solves two-layer problems only."
         if not np.isfinite(problem.loss.curvature()):
-            return f"the {problem.loss.name} loss is not smooth; use a smooth loss or the cvxpy backend."
+            reason = bank.refusal(problem)
+            if reason is not None:
+                return (
+                    f"the {problem.loss.name} loss is not smooth, and {reason} Use a conic backend (clarabel, cvxpy)."
+                )
         return None
 
     def solve(self, problem: MeanFieldProblem, options: SolveOptions) -> Solution:
@@ -70,6 +78,7 @@ class ColumnGeneration(Backend):
                 part = solve_kinds(small, options, self.name) if few else self.solve(small, options)
                 return exchange.lifted(problem, part, kind, root, begin)
         state, status, stats = run(problem, options, settings)
+        check_size(problem, state)
         dual = state.dual if state.best_dual is None else state.best_dual
         return Solution(problem, to_measure(problem, state), dual, status, self.name, stats)
 
@@ -143,12 +152,51 @@ def check_attained(problem: TwoLayerProblem, options: SolveOptions) -> Measure |
             )
         if limit.where == "infinity":
             start = long_neurons(problem, relaxed, state)
-    if any(limit.where == "zero" and limit.offset != 0.0 for limit in phi.escapes) and not balanced_at_zero(problem):
-        raise NotAttainedError(
-            f"with free mass the infimum for {phi.name} is not attained: {phi.name}(0) is not 0, so that ever more mass on a "
-            "neuron that costs nothing gives the outputs a constant for nothing. Give width=M."
-        )
+    if any(limit.where == "zero" and limit.offset != 0.0 for limit in phi.escapes):
+        check_constant(problem, options)
     return start
+
+
+def check_constant(problem: TwoLayerProblem, options: SolveOptions) -> None:
+    """NotAttainedError where ever more mass on a neuron of no cost gives the outputs a constant for nothing, phi(0) != 0.
+
+    The limit is then the optimum with a free output bias; without a need for one it is attained.
+    """
+    loss, where, nearby = problem.loss, "", None
+    if isinstance(loss, OutputBias) and loss.penalty == 0.0:
+        return
+    if balanced_at_zero(problem) and hypercube_of(problem) is not None:
+        return  # symmetric labels stay balanced
+    if not isinstance(loss, OutputBias) and not (isinstance(loss, SummedLoss) and loss.columnwise):
+        biased = replace(problem, loss=OutputBias(loss, 0.0), known_=None, recipe_=None)
+        state, _, stats = run(biased, replace(options, start=None, progress=None), Settings())
+        measure = to_measure(biased, state)
+        constant = biased.loss.bias(biased.outputs(measure), biased.targets)  # type: ignore[attr-defined]
+        if stats["sampled_gap"] <= 1e-4:
+            if float(np.abs(constant).max()) <= 1e-8 * float(np.abs(problem.targets).max()):
+                return
+            where = f", where it tends to {state.energy:.10g} (the optimum with a free output bias; {BOUNDED})"
+            nearby = with_constant(problem, measure)
+    phi = problem.activation
+    raise NotAttainedError(
+        f"with free mass the infimum for {phi.name} is not attained: {phi.name}(0) is not 0, so that ever more mass on a "
+        f"neuron that costs nothing gives the outputs a constant for nothing{where}. Give width=M.",
+        nearby,
+    )
+
+
+def check_size(problem: TwoLayerProblem, state: State) -> None:
+    """NotAttainedError where part of the mass has escaped to neurons as small as the bank lets them become."""
+    phi = problem.activation
+    if problem.width is not None or not any(limit.where == "zero" for limit in phi.escapes):
+        return
+    measure = to_measure(problem, state)
+    if measure.n_atoms and float(np.sqrt(np.mean(np.square(measure.atoms), axis=1)).min()) <= 2.0 * bank.SMALLEST:
+        raise NotAttainedError(
+            f"with free mass the infimum for {phi.name} is not attained: part of the mass escapes to infinitely many "
+            f"infinitesimal neurons, where the energy tends to {state.energy:.10g} ({BOUNDED}). Give width=M.",
+            measure,
+        )
 
 
 def balanced_at_zero(problem: TwoLayerProblem) -> bool:

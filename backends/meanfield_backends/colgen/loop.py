@@ -12,7 +12,7 @@ from meanfield_opt.backend import Progress, SolveOptions
 from meanfield_opt.problem import TwoLayerProblem
 from meanfield_opt.solution import Status
 
-from . import improve, pool, pricing
+from . import bank, improve, pool, pricing
 from .bound import lower_estimate, relative_gap
 from .carrier import Carrier, choose_carrier
 from .search import Found, levels, search
@@ -34,14 +34,14 @@ def run(problem: TwoLayerProblem, options: SolveOptions, settings: Settings) -> 
     carrier = choose_carrier(problem.geometry, problem.activation)
     state = first_state(problem, carrier, options.start)
     state.threads = settings.threads
-    status = Status.INACCURATE
+    status, banked = Status.INACCURATE, bank.applies(problem)
     most = options.max_iterations if options.max_iterations is not None else 200
     try:
-        status = _rounds(problem, carrier, options, settings, state, watch, rng, most)
+        status = (bank.rounds if banked else _rounds)(problem, carrier, options, settings, state, watch, rng, most)
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
         LOGGER.info("interrupted after %.1f s; returning the best so far", watch.seconds())
-    pool.finish(problem, carrier, state, options.tolerance)
+    (bank.finish if banked else pool.finish)(problem, carrier, state, options.tolerance)
     state.lower = min(state.lower, state.energy)  # an estimate above an energy that was reached is refuted
     stats = {
         "seconds": watch.seconds(),
