@@ -44,7 +44,7 @@ SLACK = 2.0**-44  # far above the rounding of the few operations below, relative
 @dataclass(frozen=True)
 class PairForm:
     """strength: L rounded up. even, odd: a and b rounded down. samples: P. exact: (L, a, b). ratio: a bound on
-    sup d^2 / (a (t + u)^2 + b (t - u)^2), inf where none is known. reach: the range of phi, rounded up (inf if unbounded).
+    sup d^2 / (a (t + u)^2 + b (t - u)^2), None where none is known. reach: the range of phi, rounded up (inf if unbounded).
     """
 
     strength: float
@@ -126,7 +126,7 @@ def verified(phi: Activation, form: PairForm, top: float) -> bool:
         return False
     with np.errstate(all="ignore"):
         far = form.far(top)
-        if not math.isfinite(far):
+        if not far < 1e150:  # squares of what lies in the square must not overflow: -inf would pass for a bound
             return False
         kinks = [0.0] if phi.pieces is None else [float(piece.right) for piece in phi.pieces if piece.right is not None]
         jumps = [x for _, x, _ in phi.levels[:-1]] if phi.levels is not None else []

@@ -83,6 +83,16 @@ def test_claimed_tops_are_never_below_the_function() -> None:
             assert verified(phi, shape, highest(phi, shape) + 1e-6 * shape.strength * reach**2)
 
 
+def test_a_square_whose_squares_overflow_proves_nothing() -> None:
+    """-a (t + u)^2 would be -inf there, less than any claim."""
+    form = pair_form(mfo.problems.hypercube(2, activation="tanh", width=4), np.zeros((2, 4)))
+    assert form is not None
+    shape = dataclasses.replace(form, strength=1e-30, even=1.0, odd=1.0)
+    phi = mfo.activation("tanh")
+    assert verified(phi, dataclasses.replace(shape, box=1e100), 1.0)
+    assert not verified(phi, dataclasses.replace(shape, box=1e155), 1.0)
+
+
 FAMILY = ("softplus", "gelu", "silu", "relu6", "hard_sigmoid", "shifted_relu", "step")
 RULED = ("relu", "leaky_relu", "absolute", "linear", "tanh", "erf", "softsign", "sin", "hard_tanh", "sigmoid", *FAMILY)
 
