@@ -65,15 +65,15 @@ class PiecewiseMonotone(Activation):
 
     @final
     def bound_on(self, lo: Array, hi: Array) -> tuple[Array, Array]:
-        return _range(self.near, self.turns, self.span, lo, hi)
+        return monotone_range(self.near, self.turns, self.span, lo, hi)
 
     @final
     def slope_bound_on(self, lo: Array, hi: Array) -> tuple[Array, Array]:
         """By the mean value theorem the difference quotients lie in the range of phi'."""
-        return _range(self.slope_near, self.slope_turns, self.slope_span, lo, hi)
+        return monotone_range(self.slope_near, self.slope_turns, self.slope_span, lo, hi)
 
 
-def _range(
+def monotone_range(
     near: Callable[[Array], tuple[Array, Array]],
     turns: tuple[Turn, ...],
     span: tuple[float, float],

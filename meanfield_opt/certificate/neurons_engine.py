@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from ..checker.codec import encode_float
 from ..checker.envelope import excess_upper
-from ..checker.neurons import MOST_PARAMETERS, examined, neuron_form
+from ..checker.neurons import MOST_PARAMETERS, neuron_form
 from ..checker.tail import limit_activation
 from ..errors import CertificateError
 from ..geometry import FactorGeometry
 from ..problem import TwoLayerProblem
 from .engine import Limits, Outcome, ProofEngine, Question, SupremumProof
 from .improve import violating_neurons
+from .neuron_search import NeuronSearch
 from .tail_search import Tail, find_tail
 
 Array = NDArray[np.float64]
@@ -29,8 +30,6 @@ Array = NDArray[np.float64]
 MOST_SAMPLES = 2000
 #: margins tried, as shares of the dual value: what the bound on the energy loses
 MARGINS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
-#: how often a better neuron met among the boxes may raise the claim
-MOST_RAISES = 30
 
 
 def _bounded(problem: TwoLayerProblem) -> bool:
@@ -76,22 +75,27 @@ class NeuronsEngine(ProofEngine):
         except CertificateError as error:
             return Outcome(None, None, False, {"reason": str(error)})
         found = violating_neurons(problem, dual)
-        attained = _excess(problem, dual, found)
+        search = NeuronSearch(form, found, limits.workers, deadline)
         unit = 4.0 * problem.lambda2 / problem.width * max(problem.loss.dual_value(dual, problem.targets), 1e-12)
         top, margin = math.inf, math.inf
         for share in (*(m for m in MARGINS if m > limits.target), limits.target):
-            for _ in range(MOST_RAISES):
-                claim = attained * (1.0 + 1e-12) + share * unit
-                proved, seen = examined(form, claim, lambda: time.monotonic() > deadline)
-                if proved or not seen > claim:
-                    break
-                attained = seen  # a box had a better neuron at its centre
-            if not proved:
+
+            def claim(attained: float, share: float = share) -> float:
+                return attained * (1.0 + 1e-12) + share * unit
+
+            def report(open_: int, top: float = top) -> None:
+                if limits.progress is not None:
+                    limits.progress(excess_upper(problem, top), excess_upper(problem, search.best), open_)
+
+            aim = search.lowered(claim, report)
+            if not search.worst <= aim:
                 break
-            top, margin = claim, share
-            if limits.progress is not None:
-                limits.progress(excess_upper(problem, top), excess_upper(problem, attained), 0)
-        stats = {"margin": margin, "neurons": found}
+            top, margin = aim, share
+        if search.worst < top:  # stopped on the way
+            top, margin = search.worst * (1.0 + 1e-12), (search.worst - search.best) / unit
+        if search.best > 0:
+            found = np.vstack([search.neuron[None, :], found])
+        stats = {"margin": margin, "neurons": found, "boxes": int(search.bound.size)}
         neuron = found[0] if found.shape[0] else None
         kappa = excess_upper(problem, top)
         if not math.isfinite(kappa):
@@ -99,15 +103,6 @@ class NeuronsEngine(ProofEngine):
         artefact = {"top": encode_float(top)} | ({} if tail is None else {"tail": tail.artefact()})
         words = "neurons: branch and bound over boxes of weights"
         return Outcome(SupremumProof("neurons", words, kappa, artefact), neuron, margin <= limits.target, stats)
-
-
-def _excess(problem: TwoLayerProblem, dual: Array, theta: Array) -> float:
-    """The largest |Z phi|^2 - tau |theta|^2 among neurons (n, r), at least 0; floating point."""
-    if not theta.shape[0]:
-        return 0.0
-    response = problem.features(problem.geometry.preactivation(theta)) @ dual.T
-    value = np.square(response).sum(axis=1) - problem.tau * np.square(theta).sum(axis=1)
-    return max(0.0, float(np.max(value[np.isfinite(value)], initial=0.0)))
 
 
 ENGINE = NeuronsEngine()
