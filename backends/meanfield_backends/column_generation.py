@@ -32,6 +32,8 @@ from .kinds import MOST_KINDS, solve_kinds
 
 #: how much longer the first neurons are than the limit's, where phi has one at infinity
 LONG = 10.0
+#: seconds for an estimate of a limit that goes into a message only
+ESTIMATE = 20.0
 #: what a limit value in a message is
 BOUNDED = "an estimate; certify(problem, error.approach) bounds it"
 
@@ -169,7 +171,13 @@ def check_constant(problem: TwoLayerProblem, options: SolveOptions) -> None:
         return  # symmetric labels stay balanced
     if not isinstance(loss, OutputBias) and not (isinstance(loss, SummedLoss) and loss.columnwise):
         biased = replace(problem, loss=OutputBias(loss, 0.0), known_=None, recipe_=None)
-        state, _, stats = run(biased, replace(options, start=None, progress=None), Settings())
+        inner = replace(options, start=None, progress=None, time_limit=min(options.time_limit, ESTIMATE))
+        try:
+            far = check_attained(biased, inner)
+        except NotAttainedError as error:
+            nearby = None if error.approach is None else with_constant(problem, error.approach)
+            raise NotAttainedError(f"{error} There a constant is given by mass that costs nothing.", nearby) from error
+        state, _, stats = run(biased, replace(inner, start=far), Settings())
         measure = to_measure(biased, state)
         constant = biased.loss.bias(biased.outputs(measure), biased.targets)  # type: ignore[attr-defined]
         if stats["sampled_gap"] <= 1e-4:

@@ -87,7 +87,7 @@ def test_a_constant_that_costs_nothing_has_no_optimum(name: str) -> None:
     """Such mass grew without end: 10.5 was returned on labels that softplus fits better the longer it runs."""
     x, y = teacher(10, 2)
     problem = mfo.problems.dataset(x, y, activation=name, lambda1=0.3, lambda2=0.3)
-    with pytest.raises(mfo.errors.NotAttainedError, match=r"a constant for nothing, where it tends to 1.*Give width=M"):
+    with pytest.raises(mfo.errors.NotAttainedError, match=r"tends to 1\d.\d* .*Give width=M"):
         mfo.solve(problem, time_limit=5.0)
 
 
