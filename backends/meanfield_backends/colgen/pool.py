@@ -113,7 +113,14 @@ def master(problem: TwoLayerProblem, carrier: Carrier, state: State, new: Array,
     none = problem.loss.value(np.zeros_like(problem.targets), problem.targets)
     wanted = max(1e-15, accuracy * state.energy / none)
     centre = interior_point(
-        features, problem.targets, problem.lambda1, problem.lambda2, start, wanted, near=gap * state.energy / none
+        features,
+        problem.targets,
+        problem.lambda1,
+        problem.lambda2,
+        start,
+        wanted,
+        near=gap * state.energy / none,
+        threads=state.threads,
     )
     if centre is None:
         return False

@@ -6,6 +6,7 @@ maxima in the best of them. Basins move little from one dual point to the next, 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import numpy as np
@@ -20,6 +21,8 @@ from .state import State
 
 Array = NDArray[np.float64]
 
+LOGGER = logging.getLogger(__name__)
+
 #: sharpened in one group, at most
 MOST_SHARP = 512
 #: basins remembered
@@ -32,6 +35,8 @@ WORK = 1e10
 STEPS = 40
 #: levels below which a basin is not remembered
 LOW = 0.9
+#: groups of further starts in one search, at most: while each meets at least so many new violated maxima, and all together no more
+MORE, FEW, ENOUGH = 6, 5, 300
 EPSILONS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8)
 
 
@@ -73,24 +78,27 @@ def price(
     """
     n, dual = carrier.dimension, state.dual
     evener, lengths = evening(carrier.geometry)
+    rows = carrier.patterns(np.eye(n)).T
     active = _active(problem, carrier, state)
     steps = STEPS + n // 2
     cost = 4.0 * steps * problem.n_samples * (n + problem.n_outputs)
     wide = int(min(starts * max(1.0, 3.0 * n), max(WORK / cost, starts)))
     most = int(min(MOST_BASINS, max(WORK / cost, starts)))
     exact = int(np.clip(WORK / (16.0 * problem.n_samples * n * (n + 4.0)), 16, MOST_SHARP))
-    random = rng.standard_normal((wide, n))
-    random[::2] = random[::2] @ evener
     aimed = rng.standard_normal((wide // 8 + 8, problem.n_outputs))
     aimed[: 2 * problem.n_outputs] = np.vstack([np.eye(problem.n_outputs), -np.eye(problem.n_outputs)])
     known = active if state.basins is None else np.vstack([active, state.basins])
     near = _near(active, wide // 8, (-1.5, 0.0), evener, lengths, rng)
     across = _across(carrier, known[active.shape[0] :][: max(8, wide // 32)])
-    first = np.vstack([known, random, carrier.pull(aimed @ dual), near, across])
-    rows = carrier.patterns(np.eye(n)).T
+    first = np.vstack([known, _random(wide, evener, rng), carrier.pull(aimed @ dual), near, across])
     floor = 0.0 if gap > FAR else 0.7
-    climbed, level = ascend(problem, rows, dual, first, steps, floor, watch, state.threads)
-    apart = different(climbed[np.argsort(-level, kind="stable")][: 4 * MOST_BASINS], MOST_BASINS, 1e-2, lengths)
+
+    def maxima(x: Array) -> Array:
+        """Where first-order ascent ends, best first, no two alike."""
+        climbed, level = ascend(problem, rows, dual, x, steps, floor, watch, state.threads)
+        return different(climbed[np.argsort(-level, kind="stable")][: 4 * MOST_BASINS], MOST_BASINS, 1e-2, lengths)
+
+    apart = maxima(first)
     few = min(starts, exact)
     if gap > FAR:  # the dual point will move far: maxima need not be exact yet
         groups: list[tuple[Array, tuple[float, ...]]] = [(apart[:few], EPSILONS[1:4])]
@@ -101,12 +109,45 @@ def price(
     for x, epsilons in groups:
         if x.shape[0] and not watch():
             sharp.append(sharpen(problem, rows, dual, x, epsilons, state.threads))
-    x = np.vstack(sharp)
-    level = levels(problem, dual, problem.features(carrier.patterns(x)), carrier.cost(x))
-    order = np.argsort(-level, kind="stable")
-    x, level = x[order], level[order]
+    x, level = _ranked(problem, carrier, dual, sharp)
+    for _ in range(MORE if gap <= FAR else 0):
+        met = int(np.count_nonzero(level > 1.0))
+        if watch():
+            break
+        # the more starts, the more of the small basins: a master costs as much as ten thousand starts
+        again = carrier.pull(rng.standard_normal((wide, problem.n_outputs)) @ dual)
+        near = _near(active, wide, (-1.0, 0.3), evener, lengths, rng)
+        sharp = [maxima(np.vstack([_random(2 * wide, evener, rng), again, near]))]
+        if not watch():
+            sharp.append(sharpen(problem, rows, dual, sharp[0][:exact], EPSILONS[1:], state.threads))
+        more, heights = _ranked(problem, carrier, dual, sharp)
+        violated = more[heights > 1.0 + 0.02 * gap]
+        old = unit_rows(x[level > 1.0] @ lengths)
+        fresh = different(violated, MOST_BASINS, 1e-2, lengths)
+        news = int(((unit_rows(fresh @ lengths) @ old.T).max(axis=1, initial=-1.0) < 1.0 - 5e-5).sum())
+        x, level = np.vstack([x, more]), np.concatenate([level, heights])
+        order = np.argsort(-level, kind="stable")
+        x, level = x[order], level[order]
+        LOGGER.debug("further starts: %d new violated maxima beside %d", news, met)
+        if news < FEW or met + news > ENOUGH:
+            break
     state.basins = different(x[level > LOW], most, 1e-2, lengths)
     return Found(x, level, x[:0])
+
+
+def _random(count: int, evener: Array, rng: np.random.Generator) -> Array:
+    """Random weights, every other one such that patterns vary alike in all directions."""
+    x = rng.standard_normal((count, evener.shape[0]))
+    x[::2] = x[::2] @ evener
+    return x
+
+
+def _ranked(problem: TwoLayerProblem, carrier: Carrier, dual: Array, parts: list[Array]) -> tuple[Array, Array]:
+    """These weights with their levels, best first."""
+    x = np.vstack(parts)
+    level = levels(problem, dual, problem.features(carrier.patterns(x)), carrier.cost(x))
+    order = np.argsort(-level, kind="stable")
+    return x[order], level[order]
 
 
 def _near(
