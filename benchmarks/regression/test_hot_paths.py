@@ -15,9 +15,8 @@ import numpy as np
 import pytest
 
 import meanfield_opt as mfo
-from meanfield_backends.colgen.ascent import sharpen
+from meanfield_backends.colgen.ascent import ascend, sharpen
 from meanfield_backends.colgen.carrier import ThetaCarrier
-from meanfield_backends.colgen.climb import climb
 from meanfield_backends.colgen.dictionary import solve_dictionary
 from meanfield_backends.colgen.masses import interior_point
 from meanfield_backends.colgen.search import search
@@ -44,9 +43,9 @@ def test_search(benchmark: Any) -> None:
 
 def test_climb(benchmark: Any) -> None:
     problem = teacher()
-    rows = np.ascontiguousarray(problem.geometry.preactivation(np.eye(11)))
-    starts, level = np.random.default_rng(0).standard_normal((512, 11)), np.zeros(512)
-    benchmark(lambda: climb(rows, problem.targets, 0.0, 1.0, starts.copy(), level, 40, 0.0))
+    rows = problem.geometry.preactivation(np.eye(11)).T
+    starts = np.random.default_rng(0).standard_normal((512, 11))
+    _, level = benchmark(lambda: ascend(problem, rows, problem.targets, starts, 40, 0.0))
     assert level.min() > 0
 
 

@@ -8,7 +8,7 @@ import pytest
 import meanfield_opt as mfo
 from meanfield_backends.colgen import loop, newton, pricing
 from meanfield_backends.colgen.carrier import choose_carrier
-from meanfield_backends.colgen.climb import climb
+from meanfield_backends.colgen.climb import climb, padded
 from meanfield_backends.colgen.dictionary import solve_dictionary
 from meanfield_backends.colgen.masses import interior_point
 from meanfield_backends.colgen.reduce import caratheodory
@@ -180,11 +180,14 @@ def test_the_compiled_ascent_never_falls_and_tells_the_level_it_reached(left: fl
         return np.asarray(np.square(q).sum(axis=1) / np.square(theta).sum(axis=1))
 
     theta = rng.standard_normal((30, 3))
-    start, reached = level(theta), np.zeros(30)
-    climb(rows, dual, left, right, theta, reached, 40, 0.0)
-    np.testing.assert_allclose(level(theta), reached, rtol=1e-12)
-    assert (reached >= start * (1 - 1e-12)).all()
-    assert np.median(reached) > 1.2 * np.median(start)
+    start = level(theta)
+    for kind, accuracy in ((np.float64, 1e-12), (np.float32, 1e-4)):
+        ends, reached = padded(theta, 1, 4, kind), np.zeros(30, kind)
+        at, z = padded(rows, 4, 16, kind), padded(dual, 4, 16, kind)
+        climb(at, z, kind(left), kind(right), ends, reached, 40, kind(0.0), kind(accuracy))
+        np.testing.assert_allclose(level(ends[:, :3].astype(np.float64)), reached, rtol=accuracy)
+        assert (reached >= start * (1 - accuracy)).all()
+        assert np.median(reached) > 1.2 * np.median(start)
 
 
 def test_a_hopeless_newton_matrix_ends_with_no_step() -> None:

@@ -47,18 +47,26 @@ def ascend(
     rows: A (P, n). floor: starts still below this level after a dozen steps are given up where they are. Starts that were not
     reached in time are left out; some always are.
     """
-    from .climb import climb  # compiled on first use
+    from .climb import climb, padded  # compiled on first use
 
-    (left, right), at, z = _slopes(problem), np.ascontiguousarray(rows.T), np.ascontiguousarray(dual)
-    x, level = unit_rows(theta), np.zeros(theta.shape[0])
+    squares = np.linalg.eigvalsh(rows.T @ rows)
+    # single precision finds the basins, unless some input direction counts a thousand times less than another
+    kind = np.float32 if squares[0] >= 1e-6 * squares[-1] else np.float64
+    size, height = np.sqrt(max(float(squares[-1]), 1e-300)), max(float(np.abs(dual).max(initial=0.0)), 1e-300)
+    at, z = padded(rows.T / size, 4, 16, kind), padded(dual / height, 4, 16, kind)
+    unit = (size * height) ** 2 / problem.tau
+    left, right = (kind(slope) for slope in _slopes(problem))
+    bottom = kind(floor / unit)
+    least = kind(1e-9 if kind is np.float64 else 1e-6)
+    x, level = padded(unit_rows(theta), 1, 4, kind), np.zeros(theta.shape[0], kind)
     done = np.zeros(theta.shape[0], dtype=bool)
 
     def work(part: slice) -> None:
-        climb(at, z, left, right, x[part], level[part], steps, floor * problem.tau)
+        climb(at, z, left, right, x[part], level[part], steps, bottom, least)
         done[part] = True
 
     share(work, x.shape[0], BLOCK, threads, watch)
-    return x[done], level[done] / problem.tau
+    return unit_rows(x[done, : theta.shape[1]].astype(np.float64)), level[done].astype(np.float64) * unit
 
 
 def sharpen(

@@ -1,74 +1,104 @@
 """Compiled first-order ascent for degree 1 in few dimensions: one start after the other, everything in the processor's cache.
 
 The iteration is that of ``search`` (theta <- theta + gamma (A^T (phi' Z^T Z phi) / (tau level) - theta), scaled to length 1, gamma kept by
-success), for phi(t) = left t below 0 and right t above. Arrays of many starts at once only move memory where A has few columns.
+success), for phi(t) = left t below 0 and right t above. Arrays of many starts at once only move memory where A has few columns. Rows are
+taken four at a time, so that each number loaded serves four products; in single precision a step costs half.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
-def climb(at, dual, left, right, theta, level, iterations, floor):  # type: ignore[no-untyped-def]
+def padded(x: NDArray[Any], rows: int, columns: int, dtype: type[np.floating[Any]]) -> NDArray[Any]:
+    """x (a, b) as an array of ``dtype`` with zeros added up to multiples of ``rows`` and ``columns``."""
+    a, b = x.shape
+    out = np.zeros((-(-a // rows) * rows, -(-b // columns) * columns), dtype)
+    out[:a, :b] = x
+    return out
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+def climb(at, dual, left, right, theta, level, iterations, floor, least):  # type: ignore[no-untyped-def]
     """Ascend from each row of ``theta`` (N, n) in place; ``level`` (N,) gets |Z phi(A theta)|^2 at the end, |theta| = 1.
 
-    at: A^T (n, P). dual: Z (d, P). floor: after 12 steps starts below this level are given up; they do not matter.
+    at: A^T (n, P). dual: Z (d, P). n and d are multiples of four (``padded``), and all of one type, numbers included. floor: after 12 steps
+    starts below this level are given up; they do not matter. least: relative gain of a step that ends the ascent.
     """
     n, samples = at.shape
     d = dual.shape[0]
-    h, push = np.empty(samples), np.empty(samples)
-    q, pull, trial, up = np.empty(d), np.empty(n), np.empty(n), np.empty(n)
+    h, push = np.empty(samples, at.dtype), np.empty(samples, at.dtype)
+    q, pull, trial, up = np.empty(d, at.dtype), np.empty(n, at.dtype), np.empty(n, at.dtype), np.empty(n, at.dtype)
+    real = at.dtype.type
+    zero, one = real(0.0), real(1.0)
+    grow, shrink, tiny = real(1.5), real(0.3), real(1e-6)
+    least_size = real(1e-18)
     for start in range(theta.shape[0]):
-        gamma, best = 1.0, -1.0
+        gamma, best = one, -one
         for i in range(n):
             trial[i] = theta[start, i]
         for step in range(iterations + 1):
-            size = 0.0
+            size = zero
             for i in range(n):
                 size += trial[i] * trial[i]
-            size = 1.0 / max(np.sqrt(size), 1e-300)
+            size = one / max(np.sqrt(size), least_size)
             for i in range(n):
                 trial[i] *= size
+            t0, t1, t2, t3 = trial[0], trial[1], trial[2], trial[3]
             for p in range(samples):
-                h[p] = trial[0] * at[0, p]
-            for i in range(1, n):
-                t = trial[i]
+                h[p] = t0 * at[0, p] + t1 * at[1, p] + t2 * at[2, p] + t3 * at[3, p]
+            for i in range(4, n, 4):
+                t0, t1, t2, t3 = trial[i], trial[i + 1], trial[i + 2], trial[i + 3]
                 for p in range(samples):
-                    h[p] += t * at[i, p]
-            value = 0.0
-            for k in range(d):
-                s = 0.0
+                    h[p] += t0 * at[i, p] + t1 * at[i + 1, p] + t2 * at[i + 2, p] + t3 * at[i + 3, p]
+            value = zero
+            for p in range(samples):
+                push[p] = (right if h[p] > zero else left) * h[p]
+            for k in range(0, d, 4):
+                s0, s1, s2, s3 = zero, zero, zero, zero
                 for p in range(samples):
-                    s += dual[k, p] * (right if h[p] > 0.0 else left) * h[p]
-                q[k] = s
-                value += s * s
+                    t = push[p]
+                    s0 += dual[k, p] * t
+                    s1 += dual[k + 1, p] * t
+                    s2 += dual[k + 2, p] * t
+                    s3 += dual[k + 3, p] * t
+                q[k], q[k + 1], q[k + 2], q[k + 3] = s0, s1, s2, s3
+                value += s0 * s0 + s1 * s1 + s2 * s2 + s3 * s3
             if value > best:
                 gained, best = value - best, value
                 if step > 0:
-                    gamma *= 1.5
+                    gamma *= grow
+                t0, t1, t2, t3 = q[0], q[1], q[2], q[3]
                 for p in range(samples):
-                    push[p] = q[0] * dual[0, p]
-                for k in range(1, d):
-                    s = q[k]
+                    push[p] = t0 * dual[0, p] + t1 * dual[1, p] + t2 * dual[2, p] + t3 * dual[3, p]
+                for k in range(4, d, 4):
+                    t0, t1, t2, t3 = q[k], q[k + 1], q[k + 2], q[k + 3]
                     for p in range(samples):
-                        push[p] += s * dual[k, p]
+                        push[p] += t0 * dual[k, p] + t1 * dual[k + 1, p] + t2 * dual[k + 2, p] + t3 * dual[k + 3, p]
                 for p in range(samples):
-                    push[p] *= right if h[p] > 0.0 else left
-                for i in range(n):
-                    s = 0.0
+                    push[p] *= right if h[p] > zero else left
+                for i in range(0, n, 4):
+                    s0, s1, s2, s3 = zero, zero, zero, zero
                     for p in range(samples):
-                        s += push[p] * at[i, p]
-                    up[i] = s
+                        t = push[p]
+                        s0 += t * at[i, p]
+                        s1 += t * at[i + 1, p]
+                        s2 += t * at[i + 2, p]
+                        s3 += t * at[i + 3, p]
+                    up[i], up[i + 1], up[i + 2], up[i + 3] = s0, s1, s2, s3
+                inv = one / best if best > zero else zero
                 for i in range(n):
                     theta[start, i] = trial[i]
-                    pull[i] = up[i] / max(best, 1e-300) - trial[i]
-                if step > 0 and gained <= 1e-9 * best:
+                    pull[i] = up[i] * inv - trial[i]
+                if step > 0 and gained <= least * best:
                     break
             else:
-                gamma *= 0.3
-                if gamma < 1e-6:
+                gamma *= shrink
+                if gamma < tiny:
                     break
             if step >= 12 and best < floor:
                 break

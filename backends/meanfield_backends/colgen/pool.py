@@ -32,7 +32,7 @@ Array = NDArray[np.float64]
 
 MOST_DIMENSIONS, MOST_SAMPLES = 100, 20_000
 #: columns kept after a master; those it uses are always kept
-MOST_COLUMNS = 600
+MOST_COLUMNS = 800
 #: slack, relative to that of no response at all, above which columns are dropped: their basins are remembered
 SLACK = 0.03
 #: columns added a round
@@ -134,8 +134,9 @@ def master(problem: TwoLayerProblem, carrier: Carrier, state: State, new: Array,
         state.particles, state.energy = atoms, energy
     outputs = centre.readouts @ features
     state.dual = problem.loss.project_dual(-problem.loss.gradient(outputs, problem.targets), problem.targets)
-    heavy = share > 1e-7
-    rank = np.where(heavy, -share, centre.slacks / problem.lambda1)
+    slack = centre.slacks / problem.lambda1
+    heavy = share > slack  # complementary: one of them tends to zero
+    rank = np.where(heavy, -share, slack)
     keep = np.argsort(rank, kind="stable")[: max(MOST_COLUMNS, int(heavy.sum()))]
     keep = keep[rank[keep] < SLACK]
     state.columns, state.column_masses = x[keep], centre.masses[keep]

@@ -35,8 +35,10 @@ WORK = 1e10
 STEPS = 40
 #: levels below which a basin is not remembered
 LOW = 0.9
-#: groups of further starts in one search, at most: while each meets at least so many new violated maxima, and all together no more
-MORE, FEW, ENOUGH = 6, 5, 300
+#: level below which a start is given up after a dozen steps
+FLOOR = 0.7
+#: sizes of groups of further starts in one search: while each meets at least so many new violated maxima, and all together no more
+MORE, FEW, ENOUGH = (0.25, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0), 4, 300
 EPSILONS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8)
 
 
@@ -91,11 +93,10 @@ def price(
     near = _near(active, wide // 8, (-1.5, 0.0), evener, lengths, rng)
     across = _across(carrier, known[active.shape[0] :][: max(8, wide // 32)])
     first = np.vstack([known, _random(wide, evener, rng), carrier.pull(aimed @ dual), near, across])
-    floor = 0.0 if gap > FAR else 0.7
 
     def maxima(x: Array) -> Array:
         """Where first-order ascent ends, best first, no two alike."""
-        climbed, level = ascend(problem, rows, dual, x, steps, floor, watch, state.threads)
+        climbed, level = ascend(problem, rows, dual, x, steps, FLOOR, watch, state.threads)
         return different(climbed[np.argsort(-level, kind="stable")][: 4 * MOST_BASINS], MOST_BASINS, 1e-2, lengths)
 
     apart = maxima(first)
@@ -110,14 +111,15 @@ def price(
         if x.shape[0] and not watch():
             sharp.append(sharpen(problem, rows, dual, x, epsilons, state.threads))
     x, level = _ranked(problem, carrier, dual, sharp)
-    for _ in range(MORE if gap <= FAR else 0):
-        met = int(np.count_nonzero(level > 1.0))
+    met = 0
+    for size in MORE if gap <= FAR else ():
         if watch():
             break
         # the more starts, the more of the small basins: a master costs as much as ten thousand starts
-        again = carrier.pull(rng.standard_normal((wide, problem.n_outputs)) @ dual)
-        near = _near(active, wide, (-1.0, 0.3), evener, lengths, rng)
-        sharp = [maxima(np.vstack([_random(2 * wide, evener, rng), again, near]))]
+        part = int(size * wide)
+        again = carrier.pull(rng.standard_normal((part, problem.n_outputs)) @ dual)
+        near = _near(active, part, (-1.0, 0.3), evener, lengths, rng)
+        sharp = [maxima(np.vstack([_random(2 * part, evener, rng), again, near]))]
         if not watch():
             sharp.append(sharpen(problem, rows, dual, sharp[0][:exact], EPSILONS[1:], state.threads))
         more, heights = _ranked(problem, carrier, dual, sharp)
@@ -128,8 +130,9 @@ def price(
         x, level = np.vstack([x, more]), np.concatenate([level, heights])
         order = np.argsort(-level, kind="stable")
         x, level = x[order], level[order]
-        LOGGER.debug("further starts: %d new violated maxima beside %d", news, met)
-        if news < FEW or met + news > ENOUGH:
+        met += news
+        LOGGER.debug("%d further starts: %d new violated maxima", 4 * part, news)
+        if news < FEW * max(1.0, size) or met > ENOUGH:
             break
     state.basins = different(x[level > LOW], most, 1e-2, lengths)
     return Found(x, level, x[:0])

@@ -12,7 +12,7 @@ from numba import njit
 FAST = {"reassoc", "contract", "nsz"}
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
 def sharp(at, dual, left, right, theta, level, epsilons, tau):  # type: ignore[no-untyped-def]
     """Ascend from each row of ``theta`` (N, n), of unit length, in place to unit length; ``level`` (N,) gets the ratio, or -1 if given up.
 
