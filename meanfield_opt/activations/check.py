@@ -11,30 +11,45 @@ from ..activation import Activation, Array
 from ..errors import InputError
 from ..validate import instance
 
+MOST_POINTS = 10_000
 _PASSED: set[tuple[type, str]] = set()
 
 
 def probe_points(phi: Activation) -> Array:
     """Points where false declarations show: many scales, kinks and their neighbours, fixed random ones."""
     rng = np.random.default_rng(20251)
-    t = [np.linspace(-7, 7, 113), np.geomspace(1e-6, 300, 40), -np.geomspace(1e-6, 300, 40), rng.normal(0, 3, 80)]
-    for piece in phi.pieces or ():
-        if piece.right is not None:
-            k = float(piece.right)
+    size = np.concatenate([np.geomspace(1e-12, 1e-6, 7), np.geomspace(1e-6, 300, 40)])
+    t = [np.linspace(-7, 7, 113), size, -size, rng.normal(0, 3, 80)]
+    ends = [piece.right for piece in phi.pieces or ()] + [right for _, right, _ in phi.levels or ()]
+    for end in ends:
+        if end is not None and math.isfinite(end):
+            k = float(end)
             t.append(np.array([k, k - 1e-7, k + 1e-7, 2 * k]))
+    far = np.geomspace(1e3, 1e12, 10)
+    far = np.concatenate([far, -far])
+    with np.errstate(all="ignore"):  # growing formulas overflow there, which is no fault
+        t.append(far[np.isfinite(np.asarray(phi.value(far), dtype=np.float64))])
     return np.unique(np.concatenate(t))
 
 
-def check_activation(phi: Activation) -> None:
+def check_activation(phi: Activation, at: Array | None = None) -> None:
     """Raise InputError naming the first promise that sampling refutes; silence proves nothing but finds slips.
 
-    Tested: finite values, ranges and slope ranges (where declared rigorous), derivative, degree, oddness, pieces, ratio.
+    Tested: finite values, ranges and slope ranges (where declared rigorous), derivative, degree, oddness, pieces, levels,
+    asymptote, ratio. at: more points, any shape, where values are held to what is declared (certify gives the patterns
+    that were found: a search goes where an activation promises too little).
     """
     instance(phi, Activation, "the activation", "an Activation (mfo.activation finds one by its name)")
     key = (type(phi), repr((phi.name, sorted(phi.parameters.items(), key=lambda item: item[0]))))
-    if key in _PASSED:
-        return
-    t = probe_points(phi)
+    if key not in _PASSED:
+        _check(phi, probe_points(phi), thorough=True)
+        _PASSED.add(key)
+    if at is not None and at.size:
+        points = np.unique(np.asarray(at, dtype=np.float64))
+        _check(phi, points[:: -(-points.size // MOST_POINTS)], thorough=False)
+
+
+def _check(phi: Activation, t: Array, *, thorough: bool) -> None:
     with np.errstate(all="ignore"):
         y = np.asarray(phi.value(t), dtype=np.float64)
     tiny = 1e-9 * (1e-3 + np.abs(y))
@@ -47,7 +62,7 @@ def check_activation(phi: Activation) -> None:
     if phi.rigorous:
         low, high = phi.bound_on(t, t)
         refuse(~((low <= y + tiny) & (y - tiny <= high)), "bound_on does not contain its value")
-        for width in (1e-3, 0.7, 11.0):
+        for width in (1e-3, 0.7, 11.0) if thorough else ():
             a, b = t - width, t + width
             low, high = phi.bound_on(a, b)
             for other in (t, a, b, t + 0.37 * width):
@@ -69,15 +84,23 @@ def check_activation(phi: Activation) -> None:
         refuse(~np.isclose(phi.value(-t), -y, rtol=1e-7, atol=1e-12), "it is not odd")
     top = phi.ratio_bound()
     if math.isfinite(top):
-        refuse(np.abs(y) > top * np.abs(t) * (1 + 1e-9) + 1e-300, "|phi(t)/t| exceeds ratio_bound()")
+        refuse(np.abs(y) > top * np.abs(t) * (1 + 1e-9) + 1e-14 * min(1.0, top), "|phi(t)/t| exceeds ratio_bound()")
     for piece in phi.pieces or ():
         inside = np.ones(t.shape, dtype=bool)
         inside &= True if piece.left is None else t >= float(piece.left)
         inside &= True if piece.right is None else t <= float(piece.right)
         meant = float(piece.slope) * t + float(piece.intercept)
         refuse(inside & ~np.isclose(y, meant, rtol=1e-9, atol=1e-9), "it differs from its affine pieces")
-    _check_derivative(phi, t, refuse)
-    _PASSED.add(key)
+    for left, right, level in phi.levels or ():
+        refuse(~((t >= left) & (t <= right)) & (y == level), "it takes a level outside of its interval")
+    if phi.levels is not None:
+        refuse(~np.isin(y, [level for _, _, level in phi.levels]), "its value is none of its levels")
+    if phi.asymptote is not None:
+        away = np.abs(y - np.where(t < 0, phi.asymptote.left, phi.asymptote.right) * t)
+        room = phi.asymptote.distance * (1 + 1e-9) + 1e-12 * np.abs(t)
+        refuse(~(away <= room), "it is farther from its asymptote than declared")
+    if thorough:
+        _check_derivative(phi, t, refuse)
 
 
 def _check_derivative(phi: Activation, t: Array, refuse: object) -> None:

@@ -31,6 +31,7 @@ _TOKEN = re.compile(rf"\s*(?:(?P<number>{_NUMBER})|(?P<name>[A-Za-z][A-Za-z0-9]*
 _FUNCTIONS = {"exp", "log", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "atan", "erf", "erfc"}
 _NAMES = _FUNCTIONS | {"pi", "E"}
 MOST_TEXT = 2000
+MOST_INVERTED = 30  # operations in a formula that computer algebra is asked to rewrite for a tail
 
 
 def variables_of(text: str) -> set[str]:
@@ -141,6 +142,16 @@ def _evaluate(node: Any, t: Any) -> Any:
     return walk(node)
 
 
+def value_at(expression: Any, t: float) -> float:
+    """The formula at a point by ball arithmetic, for where floating point overflows on the way; not finite where it is not."""
+    flint.ctx.prec = 128
+    try:
+        ball = _evaluate(expression, arb(t))
+        return float(ball.mid()) if ball.is_finite() else math.nan
+    except (ZeroDivisionError, ValueError):
+        return math.nan
+
+
 def outward(ball: Any) -> tuple[float, float]:
     """Floats below and above all points of a ball; infinite where the ball is not finite."""
     ball = ball if isinstance(ball, arb) else arb(ball)
@@ -232,6 +243,13 @@ def tail(expression: Any, lo: float, hi: float) -> tuple[float, float]:
             if k % 2 == 0:
                 out = (max(out[0], 0.0), out[1])
             return out if n.exp > 0 else inverse(out)
+        if n.is_Pow and abs(n.exp) == sympy.Rational(1, 2):
+            low, high = walk(n.base)
+            if not low >= 0:
+                return infinite
+            root = ends(lambda z: z.sqrt(), 0.0, math.inf, (low, high))
+            root = max(root[0], 0.0), root[1]
+            return root if n.exp > 0 else inverse(root)
         name = "exp" if n.is_Pow and n.base is sympy.E else type(n).__name__
         x = walk(n.exp if n.is_Pow else n.args[0])
         top = {"exp": (0.0, math.inf), "tanh": (-1.0, 1.0), "erf": (-1.0, 1.0), "atan": (-2.0, 2.0)}
@@ -252,11 +270,38 @@ def tail(expression: Any, lo: float, hi: float) -> tuple[float, float]:
     return (-math.inf if math.isnan(low) else low), (math.inf if math.isnan(high) else high)
 
 
+def tail_inverted(expression: Any, lo: float, hi: float) -> tuple[float, float]:
+    """Range on a tail after t = 1/s (or -1/s): what computer algebra makes of it, over a ball that holds every such s >= 0.
+
+    t / sqrt(1 + t^2) becomes 1 / sqrt(s^2 + 1), in which nothing is infinite any more.
+    """
+    sympy = import_sympy()
+    infinite = (-math.inf, math.inf)
+    end = lo if hi == math.inf else -hi
+    if not end > 0 or expression.count_ops() > MOST_INVERTED or not expression.free_symbols:
+        return infinite
+    s = sympy.Symbol("s", positive=True)
+    (t,) = expression.free_symbols
+    inside = sympy.simplify(expression.subs(t, 1 / s if hi == math.inf else -1 / s))
+    flint.ctx.prec = 128
+    half = arb(1) / (2 * arb(end))
+    try:
+        # [0, 1 / end] in pieces, because balls forget that one s stands for all
+        parts = [outward(_evaluate(inside, half * arb(k + 0.5, 0.5) / 8)) for k in range(16)]
+    except (ZeroDivisionError, ValueError, InputError):
+        return infinite
+    return min(low for low, _ in parts), max(high for _, high in parts)
+
+
 def tail_by_slope(expression: Any, lo: float, hi: float, depth: int = 2) -> tuple[float, float]:
     """``tail``, and where that is infinite also what the sign of the (factored) derivative on the tail says: a falling
     function stays below its value at the finite end of [lo, inf), a rising one above it; the reverse on (-inf, hi]."""
     low, high = tail(expression, lo, hi)
     if (math.isfinite(low) and math.isfinite(high)) or depth == 0 or not expression.free_symbols:
+        return low, high
+    more = tail_inverted(expression, lo, hi)
+    low, high = max(low, more[0]), min(high, more[1])
+    if math.isfinite(low) and math.isfinite(high):
         return low, high
     sympy = import_sympy()
     slope = sympy.factor(expression.diff(*expression.free_symbols))

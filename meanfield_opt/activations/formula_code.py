@@ -11,16 +11,28 @@ import numpy as np
 from ..activation import Array
 from . import formula
 
+#: values that overflowed on the way and are computed again in ball arithmetic, in one call
+MOST_LOST = 20_000
+
 
 @lru_cache(maxsize=128)
 def compiled(text: str, order: int) -> Callable[[Array], Array]:
     """The formula (or its derivative) as a numpy function."""
     sympy = formula.import_sympy()
     t = sympy.Symbol("t", real=True)
-    function = sympy.lambdify(
-        t, formula.parse(text).diff(t, order) if order else formula.parse(text), ["scipy", "numpy"]
-    )
-    return lambda h: np.broadcast_to(np.asarray(function(h), dtype=np.float64), np.shape(h)).copy()
+    expression = formula.parse(text).diff(t, order) if order else formula.parse(text)
+    function = sympy.lambdify(t, expression, ["scipy", "numpy"])
+
+    def value(h: Array) -> Array:
+        out = np.broadcast_to(np.asarray(function(h), dtype=np.float64), np.shape(h)).copy()
+        lost = ~np.isfinite(out) & np.isfinite(h)
+        if lost.any():  # log(1 + exp(t)) overflows on the way to t
+            out[lost] = [formula.value_at(expression, float(x)) for x in np.asarray(h)[lost][:MOST_LOST]] + [np.nan] * (
+                int(lost.sum()) - MOST_LOST
+            )
+        return out
+
+    return value
 
 
 def torch_function(text: str) -> Callable[[Any], Any]:

@@ -67,8 +67,20 @@ class Symbolic(Activation):
         slopes = (float(left.diff(t).subs(t, 0)), float(right.diff(t).subs(t, 0)))
         top = self.ratio_bound()
         if offset != 0.0 or (self.degree is None and 0 < (1 - 1e-6) * top <= max(map(abs, slopes))):
-            return (Limit("zero", *slopes, offset),)
-        return ()
+            return (Limit("zero", *slopes, offset), *self._far())
+        return self._far()
+
+    def _far(self) -> tuple[Limit, ...]:
+        """Slopes at infinity, read off far values: where there are any, a search needs to know of ever larger neurons."""
+        if self.degree is not None:
+            return ()
+        far = np.array([-(2.0**30), -(2.0**27), 2.0**27, 2.0**30])
+        slopes = np.divide(self.value(far), far)
+        left, right = float(slopes[0]), float(slopes[3])
+        settled = np.isfinite(slopes).all() and np.allclose(slopes[[0, 3]], slopes[[1, 2]], rtol=1e-6, atol=1e-6)
+        if not settled or max(abs(left), abs(right)) < 1e-6:
+            return ()
+        return (Limit("infinity", round(left, 7) + 0.0, round(right, 7) + 0.0),)
 
     def value(self, h: Array) -> Array:
         return self._numeric(0)(h)

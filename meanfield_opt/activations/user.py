@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ..activation import Activation, Array, Limit, Piece
+from ..activation import Activation, Array, Asymptote, Limit, Piece
 from ..errors import InputError
+from ..rounding import up
 from ..validate import flag, real, shown
 from .check import check_activation, probe_points
 from .piecewise import PiecewiseLinear
@@ -137,6 +138,24 @@ class PiecewiseAffine(PiecewiseLinear):
         object.__setattr__(self, "degree", 1.0 if homogeneous else None)
         object.__setattr__(self, "odd", mirrored == [(p.left, p.slope, p.intercept) for p in made])
         object.__setattr__(self, "escapes", self._find_escapes(made))
+        object.__setattr__(self, "asymptote", self._find_asymptote(made))
+
+    def _find_asymptote(self, made: tuple[Piece, ...]) -> Asymptote | None:
+        """left t and right t of the outer pieces, where the right one is 1: proofs for relu and its like then bound far neurons.
+
+        The difference is affine between kinks and 0, and constant beyond them: the largest of its values there.
+        """
+        left, right = made[0].slope, made[-1].slope
+        if right != 1 or not abs(left) <= 1 or Fraction(float(left)) != left or not self.escapes:
+            return None
+        knots = [Fraction(0), *(p.right for p in made if p.right is not None)]
+        distance = max(
+            abs(p.slope * t + p.intercept - (right if t > 0 else left) * t)
+            for p in made
+            for t in knots
+            if (p.left is None or p.left <= t) and (p.right is None or t <= p.right)
+        )
+        return Asymptote(float(left), 1.0, float(up(float(distance))))
 
     def _find_escapes(self, made: tuple[Piece, ...]) -> tuple[Limit, ...]:
         """|phi(t)/t| largest only in the limit: at infinity when an outer slope beats every kink, at 0 when phi(0) != 0."""
@@ -218,8 +237,15 @@ class NumpyActivation(Activation):
         if not callable(function):
             raise InputError(f"an activation needs a function of an array, not {function!r}.")
         grid = np.concatenate([np.linspace(-12, 12, 4801), np.geomspace(1e-9, 1e3, 200), -np.geomspace(1e-9, 1e3, 200)])
-        with np.errstate(all="ignore"):
-            values = np.asarray(function(grid.copy()), dtype=np.float64)
+        try:
+            with np.errstate(all="ignore"):
+                values = np.asarray(function(grid.copy()), dtype=np.float64)
+                function(grid[:0])
+        except Exception as error:
+            raise InputError(
+                f"the function does not take an array of numbers ({' '.join(str(error).split())[:80]}); wrap a function of "
+                "one number in np.vectorize(function, otypes=[float]), or give its formula as expression=..."
+            ) from error
         if values.shape != grid.shape or not np.isfinite(values).all():
             raise InputError("the function must map an array to finite values of the same shape.")
         hasher = hashlib.sha256(np.ascontiguousarray(values, dtype="<f8").tobytes())

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..activations.check import check_activation
+from ..checker.assumptions import assumptions
 from ..checker.bounds import energy_upper, lower_from_proof
 from ..checker.document import write_document
 from ..checker.refute import measure_energy_lower
@@ -66,6 +67,11 @@ class Certificate:
         """(upper - lower) / max(1e-300, |upper|)."""
         return (self.upper_bound - self.lower_bound) / max(1e-300, abs(self.upper_bound))
 
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """What the bounds take for granted beyond IEEE arithmetic, one sentence each: e.g. ranges that a user's class declares."""
+        return assumptions(self.problem) if isinstance(self.problem, TwoLayerProblem) else ()
+
     def save(self, path: str | Path) -> None:
         """Write the self-contained certificate file (JSON)."""
         write_document(self, path)
@@ -118,6 +124,7 @@ def certify(
     started = time.monotonic()
     check_activation(problem.activation)
     measure, dual = witnesses(problem, candidate)
+    check_activation(problem.activation, measure.atoms)
     if not (problem.activation.rigorous and problem.loss.rigorous):
         return _unproved(problem, measure, dual)
     measure, upper = energy_upper(problem, measure)

@@ -18,6 +18,7 @@ from ..activation import Activation
 from ..checker.codec import encode_float
 from ..checker.hypercube import hypercube_of, scales_of
 from ..checker.pairs import PairForm, kappa, pair_form, replay
+from ..checker.slopes import two_slopes
 from ..checker.tail import largest_cost, limit_activation
 from ..errors import CertificateError
 from ..problem import TwoLayerProblem
@@ -54,7 +55,9 @@ class PairsEngine(ProofEngine):
         return 1e-3  # about a second, but it goes before the envelope engine, which takes all the time there is
 
     def tightness(self, question: Question) -> int:
-        return 1
+        problem, dual = question.problem, np.asarray(question.dual, dtype=np.float64)
+        exact = question.mode == "ratio" and two_slopes(problem.activation) is not None and even_handed(problem, dual)
+        return 0 if exact else 1
 
     def prove(self, question: Question, limits: Limits) -> Outcome:
         problem, dual = question.problem, np.asarray(question.dual, dtype=np.float64)

@@ -66,7 +66,7 @@ def _of_two_slopes(left: Fraction, right: Fraction, a: Fraction, b: Fraction) ->
 
 def oscillation(phi: Activation) -> Fraction | None:
     """m such that phi oscillates by at most m x on [-x, x], for every x >= 0; None where none is known."""
-    if isinstance(phi, Softplus):
+    if type(phi) is Softplus:
         return Fraction(1)  # increasing, with phi(x) - phi(-x) = x
     pieces = phi.pieces
     if pieces is None:

@@ -15,6 +15,7 @@ from ..errors import CertificateError, MeanFieldError
 from ..measure import Measure
 from ..plugins import Registry
 from ..problem import MeanFieldProblem, TwoLayerProblem
+from .assumptions import assumptions
 from .bounds import lower_from_proof
 from .codec import decode_float, expect_keys
 from .compact import decode_dual
@@ -34,13 +35,14 @@ _BODY = {"format", "version", "problem", "primal", "dual", "scale", "proof", "re
 
 @dataclass(frozen=True)
 class VerifiedBound:
-    """What the checker recomputed and accepts."""
+    """What the checker recomputed and accepts. assumptions: what the bounds take for granted, one sentence each."""
 
     lower_bound: float
     upper_bound: float
     proof: str
     fingerprint: str
     verdict: str = "proved"
+    assumptions: tuple[str, ...] = ()
 
     @property
     def relative_gap(self) -> float:
@@ -126,7 +128,7 @@ def _check(body: dict[str, Any], given: MeanFieldProblem | None) -> VerifiedBoun
         _check_refutation(problem, decode_measure(problem, body["primal"], "the primal witness"), refutation)
     if claims["verdict"] != expected:
         raise CertificateError(f"the verdict {claims['verdict']!r} does not follow; it should be {expected!r}.")
-    return VerifiedBound(lower, upper, words, problem.fingerprint, expected)
+    return VerifiedBound(lower, upper, words, problem.fingerprint, expected, assumptions(problem))
 
 
 def _replayed(problem: TwoLayerProblem, dual: Array, scale: float, proof: Any) -> tuple[float, str]:

@@ -60,6 +60,7 @@ def show_result(
         ("relative gap", f"{certificate.relative_gap:.3g}"),
         ("verdict", certificate.verdict),
         ("proof", certificate.proof),
+        *(("assumed", sentence) for sentence in certificate.assumptions),
         ("parallelism score", "undefined" if score is None else f"{score:.6f}"),
         ("atoms", str(solution.measure.n_atoms)),
         ("backend", f"{solution.backend}: {solution.status.value}"),

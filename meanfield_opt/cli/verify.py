@@ -40,6 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         ("relative gap", f"{bound.relative_gap:.3g}"),
         ("proof", bound.proof),
         ("problem", bound.fingerprint[:16]),
+        *(("assumed", sentence) for sentence in bound.assumptions),
     ]
     simple_table("accepted: every number was recomputed", ("quantity", "value"), rows)
     return 0

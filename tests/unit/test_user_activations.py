@@ -194,3 +194,52 @@ def test_a_formula_that_falls_to_zero_is_proved_under_a_width() -> None:
     certificate = mfo.certify(problem, mfo.solve(problem), target=1e-6)
     assert certificate.verdict == "proved"
     assert certificate.relative_gap < 1e-5
+
+
+@pytest.mark.parametrize("text", ["t/sqrt(1 + t**2)", "t**2/(1 + t**2)", "sqrt(1 + t**2) - 1", "t/(2 + t**2)"])
+def test_ranges_on_the_tails_after_inversion_hold(text: str) -> None:
+    """t / sqrt(1 + t^2) was thought unbounded: nothing was proved of it under a width."""
+    phi = mfo.activation_from(expression=text)
+    for lo, hi in ((-np.inf, -16.0), (16.0, np.inf)):
+        low, high = phi.bound_on(np.array([lo]), np.array([hi]))
+        slow, fast = phi.slope_bound_on(np.array([lo]), np.array([hi]))
+        t = np.sign(hi + lo) * np.geomspace(16.0, 1e6, 2000)
+        values = phi(t)
+        assert ((low <= values) & (values <= high)).all()
+        quotients = np.diff(values) / np.diff(t)
+        assert ((slow - 1e-9 <= quotients) & (quotients <= fast + 1e-9)).all()
+        assert np.isfinite([slow[0], fast[0]]).all()
+        assert np.isfinite([low[0], high[0]]).all() or text.startswith("sqrt")
+
+
+def test_a_formula_that_overflows_on_the_way_is_computed_in_balls() -> None:
+    """log(1 + exp(t)) was infinite beyond t = 710, and solving with it ended in a traceback of a solver."""
+    phi = mfo.activation_from(expression="log(1 + exp(t)) - log(2)")
+    np.testing.assert_allclose(phi(np.array([1e3, 1e8])), np.array([1e3, 1e8]) - np.log(2.0), rtol=1e-15)
+    np.testing.assert_allclose(phi.derivative(np.array([-1e3, 1e3])), [0.0, 1.0], atol=1e-300)
+    with pytest.raises(mfo.errors.NotAttainedError, match="ever larger neurons"):
+        mfo.solve(small(phi), time_limit=10)
+
+
+def test_functions_of_one_number_are_refused_with_a_way_out() -> None:
+    import math
+
+    for function in (math.tanh, np.vectorize(math.tanh)):
+        with pytest.raises(mfo.InputError, match="otypes"):
+            mfo.activation_from(function)
+    mfo.activation_from(np.vectorize(math.tanh, otypes=[float]))
+
+
+def test_pieces_that_end_like_relu_are_bounded_by_it() -> None:
+    rows = [(None, 0, 0, 0), (0, 1, "1/2", 0), (1, None, 1, "-1/2")]
+    phi = mfo.activation_from(pieces=rows)
+    assert phi.asymptote is not None
+    assert (phi.asymptote.left, phi.asymptote.right) == (0.0, 1.0)
+    assert phi.asymptote.distance == pytest.approx(0.5)
+    mfo.check_activation(phi)
+    problem = small(phi)
+    with pytest.raises(mfo.errors.NotAttainedError) as caught:
+        mfo.solve(problem)
+    found: Any = caught.value.approach
+    certificate = mfo.certify(problem, found, refute=np.inf)
+    assert certificate.relative_gap < 1e-6
