@@ -188,3 +188,33 @@ def test_random_labels_in_three_dimensions_close_their_gap() -> None:
     solution = mfo.solve(problem, tolerance=1e-4, time_limit=60.0)
     assert solution.status is mfo.Status.SOLVED
     assert solution.stats["sampled_gap"] <= 1e-4
+
+
+def test_the_quasi_newton_direction_is_that_of_the_two_loops() -> None:
+    """Against the recursion written out, on masked variables, after the store has wrapped around."""
+    from meanfield_backends.colgen.quasi_newton import Pairs
+
+    rng = np.random.default_rng(6)
+    pairs, kept = Pairs(4, 30), []
+    for _ in range(11):
+        s = rng.standard_normal(30)
+        y = 2.0 * s + 0.3 * rng.standard_normal(30)
+        pairs.append(s, y)
+        kept = [*kept, (s, y)][-4:]
+    assert pairs.count == 4
+    free = (rng.random(30) > 0.3).astype(float)
+    gradient = rng.standard_normal(30) * free
+    q, history = -gradient, []
+    for s, y in reversed(kept):
+        s, y = s * free, y * free
+        a = (s @ q) / (s @ y)
+        q = q - a * y
+        history.append((a, s, y))
+    s, y = kept[-1][0] * free, kept[-1][1] * free
+    q = q * (s @ y) / (y @ y)
+    for a, s, y in reversed(history):
+        q = q + (a - (y @ q) / (s @ y)) * s
+    np.testing.assert_allclose(pairs.direction(gradient, free), q, rtol=1e-10)
+    pairs.clear()
+    pairs.append(free, -free)  # no curvature: steepest descent
+    np.testing.assert_array_equal(pairs.direction(gradient, free), -gradient)

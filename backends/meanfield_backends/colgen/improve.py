@@ -55,12 +55,14 @@ def improve(
     if rounded and isinstance(carrier, ThetaCarrier):
         _rounded(problem, carrier, settings, state, gap, watch, tolerance, rng)
         return
-    for angle in (0.0, 0.1, 1e-2, 1e-4):
+    for angle in (0.0, 0.3, 0.1, 1e-2, 1e-4):
         fewer = merge(problem, carrier, state.particles, angle) if angle else state.particles
         if angle and fewer.count == state.particles.count:
             continue
-        steps = settings.slide_iterations if angle else settings.slide_iterations // 4
-        moved = slide(problem, carrier, fewer, iterations=steps, tolerance=1e-15, watch=watch.over)
+        steps = settings.slide_iterations if angle else settings.slide_iterations // 8
+        moved = slide(
+            problem, carrier, fewer, iterations=steps, tolerance=max(1e-15, 1e-2 * tolerance), watch=watch.over
+        )
         energy = optimise_masses(problem, carrier, state, moved, tolerance)
         LOGGER.debug(
             "merging within %.0e: %d atoms, energy %.12g (best %.12g)", angle, moved.count, energy, state.energy

@@ -35,8 +35,8 @@ WORK = 1e10
 STEPS = 40
 #: levels below which a basin is not remembered
 LOW = 0.9
-#: level below which a start is given up after a dozen steps
-FLOOR = 0.7
+#: level below which a start is given up after a dozen steps, and below which the end of its ascent is not made exact
+FLOOR, HOPE = 0.7, 0.97
 #: sizes of groups of further starts in one search: while each meets at least so many new violated maxima, and all together no more
 MORE, FEW, ENOUGH = (0.25, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0), 4, 300
 EPSILONS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8)
@@ -121,7 +121,10 @@ def price(
         near = _near(active, part, (-1.0, 0.3), evener, lengths, rng)
         sharp = [maxima(np.vstack([_random(2 * part, evener, rng), again, near]))]
         if not watch():
-            sharp.append(sharpen(problem, rows, dual, sharp[0][:exact], EPSILONS[1:], state.threads))
+            near_top = (
+                levels(problem, dual, problem.features(carrier.patterns(sharp[0])), carrier.cost(sharp[0])) > HOPE
+            )
+            sharp.append(sharpen(problem, rows, dual, sharp[0][near_top][:exact], EPSILONS[1:], state.threads))
         more, heights = _ranked(problem, carrier, dual, sharp)
         violated = more[heights > 1.0 + 0.02 * gap]
         old = unit_rows(x[level > 1.0] @ lengths)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
+from scipy.linalg import lapack
 
 Array = NDArray[np.float64]
 
@@ -48,7 +49,7 @@ def minimise(
     lo, hi = lower, upper
     x = np.clip(start, lo, hi)
     f, g = objective(x)
-    pairs: deque[tuple[Array, Array]] = deque(maxlen=memory)
+    pairs = Pairs(memory, x.size)
     recent: deque[float] = deque(maxlen=10)
     size, taken, gamma = np.inf, 0, 0.0
     for _ in range(steps):
@@ -61,12 +62,12 @@ def minimise(
         size = float(np.abs(np.clip(x - g, lo, hi) - x).max(initial=0.0))
         if size <= gradient_tolerance or (watch is not None and watch()):
             break
-        direction = _two_loop(pg, pairs, free)
+        direction = pairs.direction(pg, free) if pairs.count else -pg
         if not float(direction @ pg) < 0:
             pairs.clear()
             direction = -pg
         direction = direction + snap
-        t = 1.0 if pairs else min(1.0, 1e-2 * (1.0 + float(np.linalg.norm(x))) / float(np.linalg.norm(direction)))
+        t = 1.0 if pairs.count else min(1.0, 1e-2 * (1.0 + float(np.linalg.norm(x))) / float(np.linalg.norm(direction)))
         accepted = False
         for _backtrack in range(40):
             trial = np.clip(x + t * direction, lo, hi)
@@ -79,13 +80,13 @@ def minimise(
             curvature = f_new - f - expected
             t *= min(0.5, max(0.1, -0.5 * expected / curvature)) if curvature > 0 else 0.5
         if not accepted:
-            if not pairs:
+            if not pairs.count:
                 break
             pairs.clear()
             continue
         change = g_new - g
         if float(move @ change) > 1e-12 * float(np.linalg.norm(move)) * float(np.linalg.norm(change)):
-            pairs.append((move, change))
+            pairs.append(move, change)
             gamma = float(move @ change) / float(change @ change)
         x, f, g = trial, f_new, g_new
         taken += 1
@@ -121,23 +122,45 @@ def _without_bounds(
     return Descent(np.asarray(out.x), float(out.fun), int(out.nit), float(np.abs(out.jac).max(initial=0.0)))
 
 
-def _two_loop(gradient: Array, pairs: deque[tuple[Array, Array]], free: Array) -> Array:
-    """The L-BFGS direction on the free variables (Nocedal and Wright, algorithm 7.4)."""
-    q = -gradient
-    history: list[tuple[float, float, Array, Array]] = []
-    gamma = 0.0
-    for s, y in reversed(pairs):
-        s, y = s * free, y * free
-        sy = float(s @ y)
-        yy = float(y @ y)
-        if sy <= 1e-12 * yy**0.5 * float(np.linalg.norm(s)):
-            continue
-        gamma = gamma or sy / yy
-        a = float(s @ q) / sy
-        q = q - a * y
-        history.append((a, sy, s, y))
-    if gamma:
-        q = q * gamma
-    for a, sy, s, y in reversed(history):
-        q = q + (a - float(y @ q) / sy) * s
-    return np.asarray(q)
+class Pairs:
+    """The last ``memory`` steps s and changes y of the gradient, oldest first, as rows of arrays of twice that size."""
+
+    def __init__(self, memory: int, size: int) -> None:
+        self.s, self.y = np.empty((2 * memory, size)), np.empty((2 * memory, size))
+        self.memory, self.begin, self.end = memory, 0, 0
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return self.end - self.begin
+
+    def clear(self) -> None:
+        self.begin = self.end = 0
+
+    def append(self, s: Array, y: Array) -> None:
+        if self.end == 2 * self.memory:
+            for array in (self.s, self.y):
+                array[: self.memory] = array[self.memory :]
+            self.begin, self.end = 0, self.memory
+        self.s[self.end], self.y[self.end] = s, y
+        self.end += 1
+        self.begin = max(self.begin, self.end - self.memory)
+
+    def direction(self, gradient: Array, free: Array) -> Array:
+        """The L-BFGS direction on the free variables, where alone ``gradient`` is not zero (Nocedal and Wright, algorithm 7.4).
+
+        With R_ij = s_i . y_j (i <= j) the two loops solve with R and R^T, so that all products are of matrices.
+        """
+        s, y = self.s[self.begin : self.end] * free, self.y[self.begin : self.end] * free
+        right, squares = s @ y.T, y @ y.T
+        lengths = np.einsum("ij,ij->i", s, s) * squares.diagonal()
+        good = right.diagonal() > 1e-12 * np.sqrt(lengths)
+        if not good.all():
+            if not good.any():
+                return -gradient
+            s, y, right, squares = s[good], y[good], right[good][:, good], squares[good][:, good]
+        gamma = right[-1, -1] / squares[-1, -1]
+        first, _ = lapack.dtrtrs(right, -(s @ gradient))
+        rest = right.diagonal() * first + gamma * (y @ gradient + squares @ first)
+        second, _ = lapack.dtrtrs(right, rest, trans=1)
+        return np.asarray(second @ s - gamma * (gradient + first @ y))
