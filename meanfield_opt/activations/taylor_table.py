@@ -12,6 +12,7 @@ import numpy as np
 from ..activation import Array
 from ..rounding import down, up
 from . import formula
+from .formula_tail import tail_by_slope
 
 REACH = 16.0  # the table covers [-REACH, REACH]; beyond, ranges come from interval arithmetic on the tails
 PER_UNIT = 32
@@ -113,8 +114,8 @@ def build(text: str, left: float, right: float) -> Table:
     slope = expression.diff(*expression.free_symbols) if expression.free_symbols else expression * 0
     tails = []
     for lo, hi in ((-math.inf, left), (right, math.inf)):
-        values = formula.tail_by_slope(expression, lo, hi)
-        slopes = formula.tail_by_slope(slope, lo, hi) if not slope.is_zero else (0.0, 0.0)
+        values = tail_by_slope(expression, lo, hi)
+        slopes = tail_by_slope(slope, lo, hi) if not slope.is_zero else (0.0, 0.0)
         tails.append((*values, *slopes))
     return Table(
         left,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from ..activation import Activation
 from ..activations.smooth import PiecewiseMonotone, Sin
+from ..activations.symbolic import Symbolic
 from ..loss import Loss
 from ..problem import TwoLayerProblem
 
 #: smooth, but of sums, products and quotients only
 ALGEBRAIC = ("squared_relu", "cubic", "softsign")
+ALGEBRA = "sympy reads, differentiates and factors the formula of the activation correctly"
 LIBRARY = "numpy's and scipy's elementary functions are within 16 units in the last place"
 
 
@@ -24,6 +26,8 @@ def assumptions(problem: TwoLayerProblem) -> tuple[str, ...]:
             f"what the class {_name(phi)} declares of the activation {phi.name!r} is true (bound_on, slope_bound_on, ratio_bound, "
             "pieces, levels, asymptote, degree, odd): tested at points, not proved"
         )
+    if isinstance(phi, Symbolic):
+        said.append(ALGEBRA)
     loss: Loss | None = problem.loss
     smooth = isinstance(phi, PiecewiseMonotone | Sin) and phi.name not in ALGEBRAIC
     while loss is not None:

@@ -243,3 +243,16 @@ def test_pieces_that_end_like_relu_are_bounded_by_it() -> None:
     found: Any = caught.value.approach
     certificate = mfo.certify(problem, found, refute=np.inf)
     assert certificate.relative_gap < 1e-6
+
+
+def test_a_formula_rewritten_wrongly_gives_no_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    """t / sqrt(1 + t^2) on [3, inf): within [.94, 1]; computer algebra that answers something else is caught."""
+    import sympy
+
+    from meanfield_opt.activations import formula, formula_tail
+
+    expression = formula.parse("t/sqrt(1 + t**2)")
+    low, high = formula_tail.tail_inverted(expression, 3.0, np.inf)
+    assert 0.9 < low <= 3 / np.sqrt(10) < 1.0 <= high < 1.05
+    monkeypatch.setattr(sympy, "simplify", lambda e: sympy.Rational(9, 10) + 0 * e)
+    assert formula_tail.tail_inverted(expression, 3.0, np.inf) == (-np.inf, np.inf)
