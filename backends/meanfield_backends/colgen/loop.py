@@ -12,7 +12,7 @@ from meanfield_opt.backend import Progress, SolveOptions
 from meanfield_opt.problem import TwoLayerProblem
 from meanfield_opt.solution import Status
 
-from . import bank, improve, pool, pricing
+from . import bank, improve, pool, pricing, wide
 from .bound import lower_estimate, relative_gap
 from .carrier import Carrier, choose_carrier
 from .search import Found, levels, search
@@ -37,7 +37,10 @@ def run(problem: TwoLayerProblem, options: SolveOptions, settings: Settings) -> 
     status, banked = Status.INACCURATE, bank.applies(problem)
     most = options.max_iterations if options.max_iterations is not None else 200
     try:
-        status = (bank.rounds if banked else _rounds)(problem, carrier, options, settings, state, watch, rng, most)
+        if wide.applies(problem, carrier):
+            status = wide.rounds(problem, carrier, options, state, watch, rng, most)
+        else:
+            status = (bank.rounds if banked else _rounds)(problem, carrier, options, settings, state, watch, rng, most)
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
         LOGGER.info("interrupted after %.1f s; returning the best so far", watch.seconds())
@@ -143,9 +146,6 @@ def _pooled(
         pool.begin(problem, carrier, state, rng, watch)
     if not pool.round_(problem, carrier, state, found, gap, options):
         return False
-    if carrier.dimension > pool.SLIDING:
-        pool.glide(problem, carrier, state, gap, watch)
-        return pool.round_(problem, carrier, state, None, gap, options)
     if gap < 1e-3:
         reached = state.energy
         improve.second_order(problem, carrier, state, gap, watch, min(1e-10, 1e-2 * options.tolerance))

@@ -19,6 +19,7 @@ from meanfield_opt.problem import TwoLayerProblem
 from . import newton
 from .ascent import unit_rows
 from .carrier import Carrier, ThetaCarrier
+from .glide import glide
 from .improve import with_random
 from .masses import interior_point
 from .master import master_energy, solve_master
@@ -27,12 +28,15 @@ from .reduce import caratheodory, merge, prune
 from .search import Found, evening, spread
 from .slide import Particles, slide
 from .state import State, Stopwatch
+from .working import working_master
 
 Array = NDArray[np.float64]
 
 MOST_DIMENSIONS, MOST_SAMPLES = 100, 20_000
 #: columns kept after a master; those it uses are always kept
 MOST_COLUMNS = 800
+#: entries of the features of the columns kept in many dimensions, where a master costs little for columns without mass
+MOST_ENTRIES = 8_000_000
 #: slack, relative to that of no response at all, above which columns are dropped: their basins are remembered
 SLACK = 0.03
 #: columns added a round
@@ -41,8 +45,8 @@ MOST_NEW = 600
 MOST_REDUCED = 1000
 #: steps of a first slide, at most: atoms that the optimum keeps apart come together in longer ones
 SLIDE_STEPS = 100
-#: weights and bias above which atoms also slide every round, this many steps: maxima are too costly to be exact
-SLIDING, ROUND_STEPS = 16, 100
+#: weights and bias above which atoms also slide every round: maxima are too costly to be exact (``wide``)
+SLIDING = 16
 #: ratio of input scales above which the first columns are drawn, not slid
 UNEVEN = 300.0
 
@@ -112,22 +116,23 @@ def master(problem: TwoLayerProblem, carrier: Carrier, state: State, new: Array,
     features = problem.features(carrier.patterns(x))
     none = problem.loss.value(np.zeros_like(problem.targets), problem.targets)
     wanted = max(1e-15, accuracy * state.energy / none)
-    centre = interior_point(
-        features,
-        problem.targets,
-        problem.lambda1,
-        problem.lambda2,
-        start,
-        wanted,
-        near=gap * state.energy / none,
-        threads=state.threads,
-    )
+    near = max(gap, 1e-9) * state.energy / none
+    l1, l2 = problem.lambda1, problem.lambda2
+    if carrier.dimension > SLIDING:
+        centre = working_master(
+            features, problem.targets, l1, l2, start, state.dual, wanted, gap, near, threads=state.threads
+        )
+    else:
+        centre = interior_point(
+            features, problem.targets, l1, l2, start, wanted, near=near, threads=state.threads
+        )
     if centre is None:
         return False
     share = centre.masses / float(centre.masses.sum())
     # small masses may still matter to the outputs where inputs are large
     effect = np.linalg.norm(centre.readouts, axis=0) * np.linalg.norm(features, axis=1) / np.sqrt(none)
-    used = np.maximum(share, effect) > max(1e-12, 10.0 * accuracy / share.size)
+    dust = 1e-12 if carrier.dimension <= SLIDING else 1e-8
+    used = np.maximum(share, effect) > max(dust, 10.0 * accuracy / share.size)
     atoms = Particles(x[used], centre.readouts[:, used], centre.masses[used])
     energy = master_energy(problem, features[used], carrier.cost(atoms.x), atoms.readouts, atoms.masses)
     if energy <= state.energy:
@@ -137,7 +142,8 @@ def master(problem: TwoLayerProblem, carrier: Carrier, state: State, new: Array,
     slack = centre.slacks / problem.lambda1
     heavy = share > slack  # complementary: one of them tends to zero
     rank = np.where(heavy, -share, slack)
-    keep = np.argsort(rank, kind="stable")[: max(MOST_COLUMNS, int(heavy.sum()))]
+    most = MOST_COLUMNS if carrier.dimension <= SLIDING else max(MOST_COLUMNS, MOST_ENTRIES // problem.n_samples)
+    keep = np.argsort(rank, kind="stable")[: max(most, int(heavy.sum()))]
     keep = keep[rank[keep] < SLACK]
     state.columns, state.column_masses = x[keep], centre.masses[keep]
     return True
@@ -157,14 +163,6 @@ def round_(
     if uneven > UNEVEN:  # a slight error of the dual point is a great violation along the largest inputs
         accuracy = max(1e-13, accuracy / uneven)
     return master(problem, carrier, state, new, accuracy, gap)
-
-
-def glide(problem: TwoLayerProblem, carrier: Carrier, state: State, gap: float, watch: Stopwatch) -> None:
-    """Many dimensions: the best atoms slide, and are columns beside the others."""
-    moved = slide(
-        problem, carrier, state.particles, eps=min(1e-2, 1e-2 * gap), iterations=ROUND_STEPS, tolerance=1e-9, watch=watch.over
-    )  # fmt: skip
-    add(carrier, state, problem, merge(problem, carrier, prune(carrier, moved, 1e-6), 5e-3))
 
 
 def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: float) -> None:
@@ -228,6 +226,9 @@ def _sparsest(problem: TwoLayerProblem, carrier: Carrier, state: State, most: fl
             continue
         if newton.applies(problem, carrier, few.count):
             few = newton.polish(problem, carrier, few, first=1e-4, last=1e-12, steps=40)
+        elif carrier.dimension > SLIDING:
+            rows = carrier.patterns(np.eye(carrier.dimension)).T
+            few = glide(problem, carrier, rows, few, eps=1e-4, iterations=200, threads=state.threads)
         else:
             few = slide(problem, carrier, few, eps=1e-4, iterations=200, tolerance=1e-9)
         features, cost = problem.features(carrier.patterns(few.x)), carrier.cost(few.x)

@@ -96,6 +96,90 @@ def minimise(
     return Descent(x, f, taken, size)
 
 
+def descend(
+    objective: Callable[[Array], tuple[float, Array]],
+    start: Array,
+    steps: int,
+    *,
+    value_tolerance: float,
+    memory: int = 20,
+    watch: Callable[[], bool] | None = None,
+) -> Descent:
+    """L-BFGS without bounds for many unknowns: the recursion runs on inner products, two passes over the memory a step (Chen et al. 2014).
+
+    A step is one evaluation unless it does not lower the value. value_tolerance: as for ``minimise``.
+    """
+    x, (f, g) = start, objective(start)
+    last = 2 * memory  # rows of the basis: steps, changes of the gradient, the gradient
+    basis, products = np.zeros((last + 1, x.size)), np.zeros((last + 1, last + 1))
+    basis[last], products[last, last] = g, float(g @ g)
+    pairs: deque[int] = deque(maxlen=memory)
+    recent: deque[float] = deque([f], maxlen=11)
+    taken = 0
+    while taken < steps and products[last, last] > 0 and not (watch is not None and watch()):
+        weights = _weights(products, pairs, memory)
+        slope = float(weights @ products[last])
+        if not slope < 0:
+            pairs.clear()
+            continue
+        direction = weights @ basis
+        t = 1.0 if pairs else min(1.0, 1e-2 * (1.0 + float(np.linalg.norm(x))) / float(np.linalg.norm(g)))
+        accepted = False
+        for _ in range(20):
+            trial = x + t * direction
+            f_new, g_new = objective(trial)
+            if f_new <= f + 1e-4 * t * slope:
+                accepted = True
+                break
+            curvature = f_new - f - t * slope
+            t *= min(0.5, max(0.1, -0.5 * t * slope / curvature)) if curvature > 0 else 0.5
+        if not accepted:
+            if not pairs:
+                break
+            pairs.clear()
+            continue
+        with_new = basis @ g_new
+        with_step = t * (products @ weights)
+        step_step, step_new = t * float(weights @ with_step), t * float(weights @ with_new)
+        new_new, new_old = float(g_new @ g_new), float(with_new[last])
+        with_change = with_new - products[:, last]
+        change_change = new_new - 2.0 * new_old + products[last, last]
+        step_change = step_new - float(with_step[last])
+        if step_change > 1e-10 * np.sqrt(step_step * max(change_change, 0.0)):
+            i = pairs[0] if len(pairs) == memory else len(pairs)
+            pairs.append(i)
+            basis[i], basis[memory + i] = t * direction, g_new - g
+            for row, known in ((i, with_step), (memory + i, with_change)):
+                products[row], products[:, row] = known, known
+            products[i, i], products[memory + i, memory + i] = step_step, change_change
+            products[i, memory + i] = products[memory + i, i] = step_change
+            with_new[i], with_new[memory + i] = step_new, new_new - new_old
+        basis[last], products[last], products[:, last] = g_new, with_new, with_new
+        products[last, last] = new_new
+        x, f, g = trial, f_new, g_new
+        taken += 1
+        recent.append(f)
+        if len(recent) == 11 and recent[0] - f <= value_tolerance * abs(f):
+            break
+    return Descent(x, f, taken, float(np.abs(g).max(initial=0.0)))
+
+
+def _weights(products: Array, pairs: deque[int], memory: int) -> Array:
+    """The L-BFGS direction as a combination of the basis of ``descend``."""
+    out = np.zeros(2 * memory + 1)
+    out[2 * memory] = -1.0
+    along: dict[int, float] = {}
+    for i in reversed(pairs):
+        along[i] = float(out @ products[i]) / products[i, memory + i]
+        out[memory + i] -= along[i]
+    if pairs:
+        i = pairs[-1]
+        out *= products[i, memory + i] / products[memory + i, memory + i]
+    for i in pairs:
+        out[i] += along[i] - float(out @ products[memory + i]) / products[i, memory + i]
+    return out
+
+
 def _without_bounds(
     objective: Callable[[Array], tuple[float, Array]],
     start: Array,

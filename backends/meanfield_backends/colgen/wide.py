@@ -1,0 +1,216 @@
+"""Many weights a neuron (more than ``pool.SLIDING``): column generation by sweeps of many starts, a master on a working set, and sliding.
+
+What was measured on digits (65 weights, 1797 samples): once the master is exact, the basins that have columns are violated by a few percent
+only; what stands between the dual point and feasibility are basins that no start has met, each with a small share of the starts.
+Starts near the atoms and opposite to them meet several times as many as random ones. So a round is: master, sweep, a slide of the atoms.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meanfield_opt.backend import Progress, SolveOptions
+from meanfield_opt.problem import TwoLayerProblem
+from meanfield_opt.solution import Status
+
+from . import pool
+from .ascent import ascend, unit_rows
+from .bound import lower_estimate, relative_gap
+from .carrier import Carrier
+from .glide import glide
+from .improve import with_random
+from .pricing import different
+from .reduce import merge, prune
+from .search import Found, evening, levels, spread
+from .slide import Particles
+from .state import State, Stopwatch
+from .sweep import sweep
+
+Array = NDArray[np.float64]
+
+LOGGER = logging.getLogger(__name__)
+
+#: atoms of the first slide, its steps for each rounding of the kinks, and steps of the later slides
+FIRST, FIRST_STEPS, STEPS = 400, 100, 300
+#: multiplications of the fresh starts of one sweep; starts, at least and at most
+WORK, LEAST_STARTS, MOST_STARTS = 3e10, 192, 4096
+#: steps of an ascent, of the exact one of this many best, and of that of the other violated ones
+ASCENT, EXACT, BEST, SHORT = 60, 150, 64, 30
+#: columns added a round, basins remembered
+MOST_NEW, MOST_BASINS = 500, 2048
+PATIENCE = 8
+
+
+def applies(problem: TwoLayerProblem, carrier: Carrier) -> bool:
+    """Whether this loop is for the problem."""
+    return pool.applies(problem, carrier) and carrier.dimension > pool.SLIDING
+
+
+@dataclass(frozen=True)
+class Run:
+    """What does not change in a run."""
+
+    problem: TwoLayerProblem
+    carrier: Carrier
+    options: SolveOptions
+    watch: Stopwatch
+    rng: np.random.Generator
+    rows: Array
+    evener: Array
+    lengths: Array
+
+
+def rounds(
+    problem: TwoLayerProblem,
+    carrier: Carrier,
+    options: SolveOptions,
+    state: State,
+    watch: Stopwatch,
+    rng: np.random.Generator,
+    most: int,
+) -> Status:
+    """Rounds until the sampled gap has been found small twice, time is over or nothing is gained."""
+    rows = np.ascontiguousarray(carrier.patterns(np.eye(carrier.dimension)).T)
+    run = Run(problem, carrier, options, watch, rng, rows, *evening(carrier.geometry))
+    gap, confirming, energies = 1.0, False, []
+    _begin(run, state)
+    for _ in range(most):
+        state.rounds += 1
+        if not confirming and not _master(run, state, gap):
+            return Status.INACCURATE
+        found = _price(run, state, 4 if confirming else 1)
+        gap = _estimate(run, state, found)
+        state.history.append((watch.seconds(), state.energy, state.lower, state.particles.count))
+        energies.append(state.energy)
+        LOGGER.debug("round %d energy %.12g gap %.2e atoms %d", state.rounds, state.energy, gap, state.particles.count)
+        if options.progress is not None:
+            options.progress(
+                Progress(
+                    "column generation", state.rounds, state.energy, state.lower, watch.seconds(), state.particles.count
+                )
+            )
+        if relative_gap(state.energy, state.lower) <= options.tolerance:
+            if confirming:
+                return Status.SOLVED
+            confirming = True
+            continue
+        confirming = False
+        if (
+            len(energies) > PATIENCE
+            and energies[-1 - PATIENCE] - energies[-1] <= 0.01 * options.tolerance * energies[-1]
+        ):
+            return Status.INACCURATE
+        moved = None if watch.over() else _slide(run, state, gap)
+        new = different(found.x[found.level > 1.0 + 0.01 * gap], MOST_NEW, min(0.05, gap), run.lengths)
+        assert state.columns is not None
+        assert state.column_masses is not None
+        state.columns = np.vstack([state.columns, new])
+        state.column_masses = np.concatenate([state.column_masses, np.zeros(new.shape[0])])
+        if moved is not None:
+            pool.add(carrier, state, problem, moved)
+        if watch.over():
+            _master(run, state, gap)
+            return Status.TIME_LIMIT
+    return Status.ITERATION_LIMIT
+
+
+def _begin(run: Run, state: State) -> None:
+    """The first columns: the atoms there are, or where random ones come to rest."""
+    moved = state.particles
+    if moved.count == 0:
+        moved = with_random(run.problem, run.carrier, moved, FIRST, run.rng)
+        if spread(run.carrier.geometry) > pool.UNEVEN:  # sliding in weights would follow the largest inputs
+            state.columns, state.column_masses = unit_rows(moved.x @ run.evener), np.ones(moved.count)
+            return
+        for eps in (0.01, 3e-3):
+            moved = glide(
+                run.problem, run.carrier, run.rows, moved,
+                eps=eps, iterations=FIRST_STEPS, watch=run.watch.over, threads=state.threads,
+            )  # fmt: skip
+            moved = merge(run.problem, run.carrier, prune(run.carrier, moved, 1e-6), eps)
+    pool.add(run.carrier, state, run.problem, moved)
+
+
+def _master(run: Run, state: State, gap: float) -> bool:
+    """The master on all columns; the best atoms are replaced if the energy fell, columns of much slack are dropped."""
+    none = np.zeros((0, run.carrier.dimension))
+    accuracy = max(1e-13, 1e-2 * max(min(gap, 0.1), 0.1 * run.options.tolerance))
+    return pool.master(run.problem, run.carrier, state, none, accuracy, min(gap, 0.1))
+
+
+def _price(run: Run, state: State, more: int) -> Found:
+    """Local maxima of the level at the present dual point, best first; ``state.basins`` is renewed. more: times as many fresh starts."""
+    problem, n = run.problem, run.carrier.dimension
+    assert state.columns is not None
+    assert state.column_masses is not None
+    heavy = state.column_masses > 1e-6 * float(state.column_masses.sum())
+    atoms, rest = state.columns[heavy], state.columns[~heavy]
+    basins = state.columns[:0] if state.basins is None else state.basins
+    cost = 2.0 * ASCENT * problem.n_samples * (n + problem.n_outputs)
+    fresh = more * int(np.clip(WORK / cost, LEAST_STARTS, MOST_STARTS))
+    starts = np.vstack([*_fresh(run, atoms, basins, fresh), atoms, basins, rest])
+    x, level = sweep(problem, run.rows, state.dual, starts, ASCENT, run.watch.over, state.threads)
+    order = np.argsort(-level, kind="stable")
+    x, level = x[order], level[order]
+    high = different(x[level > 0.9][: 2 * MOST_BASINS], MOST_BASINS, 0.02, run.lengths)
+    value = levels(problem, state.dual, problem.features(run.carrier.patterns(high)), run.carrier.cost(high))
+    order = np.argsort(-value, kind="stable")
+    state.basins = high[value <= 1.0]
+    # columns pay by the accuracy of their tops, and the gap is that of the best: these in double precision
+    best, new = high[order[:BEST]], order[BEST : BEST + MOST_NEW]
+    new = new[value[new] > 1.0]
+    parts = [
+        ascend(problem, run.rows, state.dual, best, EXACT, 0.0, None, state.threads),
+        ascend(problem, run.rows, state.dual, high[new], SHORT, 0.0, run.watch.over, state.threads),
+        (high, value),
+    ]
+    x, level = np.vstack([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+    order = np.argsort(-level, kind="stable")
+    return Found(x[order], level[order], x[:0])
+
+
+def _fresh(run: Run, atoms: Array, basins: Array, count: int) -> list[Array]:
+    """New starts: about the atoms and basins at distances of 0.5 to 1.5 (atoms have length 1), opposite to them, sums, differences, random."""
+    rng, n = run.rng, run.carrier.dimension
+    random = rng.standard_normal((count // 4, n))
+    random[::2] = random[::2] @ run.evener
+    if atoms.shape[0] == 0:
+        return [random]
+    pairs = atoms[rng.integers(atoms.shape[0], size=(2, count // 4))]
+    sign = np.where(rng.random(count // 4) < 0.5, -1.0, 1.0)[:, None]
+    near = [random, pairs[0] + sign * pairs[1], -atoms]
+    for base, share in ((atoms, count // 4), (basins, count // 4)):
+        if base.shape[0]:
+            chosen = base[rng.integers(base.shape[0], size=share)]
+            distance = rng.uniform(0.5, 1.5, (share, 1))
+            near.append(chosen + distance * unit_rows(rng.standard_normal((share, n))))
+    return near
+
+
+def _estimate(run: Run, state: State, found: Found) -> float:
+    """The relative gap at the present dual point, which becomes the best if it is better; the best is judged by what was found too."""
+    lower = lower_estimate(run.problem, state.dual, found.top)
+    if state.best_dual is state.dual:
+        state.lower = min(lower, state.lower)
+        return relative_gap(state.energy, state.lower)
+    if state.best_dual is not None:
+        x = found.x[:1000]
+        level = levels(run.problem, state.best_dual, run.problem.features(run.carrier.patterns(x)), run.carrier.cost(x))
+        state.lower = min(state.lower, lower_estimate(run.problem, state.best_dual, float(level.max(initial=0.0))))
+    if (state.best_dual is None or lower > state.lower) and not run.watch.over():
+        state.lower, state.best_dual = lower, state.dual
+    return relative_gap(state.energy, lower)
+
+
+def _slide(run: Run, state: State, gap: float) -> Particles:
+    """The best atoms, slid; near ones merged."""
+    few = merge(run.problem, run.carrier, prune(run.carrier, state.particles, 1e-4), 3e-2)
+    moved = glide(
+        run.problem, run.carrier, run.rows, few,
+        eps=min(1e-2, 1e-2 * gap), iterations=STEPS, watch=run.watch.over, threads=state.threads,
+    )  # fmt: skip
+    return merge(run.problem, run.carrier, prune(run.carrier, moved, 1e-6), 5e-3)

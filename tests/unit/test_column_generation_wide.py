@@ -1,0 +1,167 @@
+"""Column generation with many weights a neuron: sweeps, slides in single precision, masters on a working set."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import meanfield_opt as mfo
+from meanfield_backends.colgen import pool, wide
+from meanfield_backends.colgen.carrier import choose_carrier
+from meanfield_backends.colgen.glide import glide
+from meanfield_backends.colgen.improve import with_random
+from meanfield_backends.colgen.masses import interior_point
+from meanfield_backends.colgen.quasi_newton import descend
+from meanfield_backends.colgen.search import levels
+from meanfield_backends.colgen.slide import Particles, slide
+from meanfield_backends.colgen.sweep import sweep
+from meanfield_backends.colgen.working import working_master
+
+Array = np.ndarray
+
+
+def instance(samples: int = 80, inputs: int = 20, outputs: int = 2, activation: str = "relu") -> mfo.TwoLayerProblem:
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((samples, inputs))
+    y = np.where(rng.standard_normal((samples, outputs)) + x[:, :outputs] > 0, 1.0, -1.0)
+    return mfo.problems.dataset(x, y, lambda1=4.0, lambda2=4.0, activation=activation)
+
+
+def rows_of(problem: mfo.TwoLayerProblem) -> Array:
+    return problem.geometry.preactivation(np.eye(problem.geometry.n_parameters)).T
+
+
+def atoms_of(problem: mfo.TwoLayerProblem, count: int) -> Particles:
+    n = problem.geometry.n_parameters
+    none = Particles(np.zeros((0, n)), np.zeros((problem.n_outputs, 0)), np.zeros(0))
+    carrier = choose_carrier(problem.geometry, problem.activation)
+    return with_random(problem, carrier, none, count, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "absolute"])
+def test_sweep_climbs_and_tells_the_level(activation: str) -> None:
+    problem = instance(activation=activation)
+    rows = rows_of(problem)
+    dual = problem.dual_point(mfo.Measure.zero(problem.n_samples))
+    start = np.random.default_rng(1).standard_normal((50, rows.shape[1]))
+    x, level = sweep(problem, rows, dual, start, 80, lambda: False)
+    exact = levels(problem, dual, problem.features(x @ rows.T), np.einsum("jn,jn->j", x, x))
+    before = levels(problem, dual, problem.features(start @ rows.T), np.einsum("jn,jn->j", start, start))
+    assert x.shape == start.shape
+    np.testing.assert_allclose(np.linalg.norm(x, axis=1), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(level, exact, rtol=1e-4)
+    assert (exact >= before * (1.0 - 1e-5)).all()
+    # local maxima: no small step along the gradient gains anything that matters
+    for _ in range(20):
+        near = x + 1e-3 * np.random.default_rng(2).standard_normal(x.shape)
+        other = levels(problem, dual, problem.features(near @ rows.T), np.einsum("jn,jn->j", near, near))
+        assert (other <= exact * (1.0 + 2e-3)).all()
+
+
+def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    import meanfield_backends.colgen.glide as gliding
+    import meanfield_backends.colgen.sweep as sweeping
+
+    for module in (gliding, sweeping):
+        monkeypatch.setattr(module, "ENTRIES", 80 * 16)  # several blocks
+    problem = instance()
+    rows, carrier = rows_of(problem), choose_carrier(problem.geometry, problem.activation)
+    dual = problem.dual_point(mfo.Measure.zero(problem.n_samples))
+    start = np.random.default_rng(1).standard_normal((70, rows.shape[1]))
+    one, three = (sweep(problem, rows, dual, start, 30, lambda: False, threads) for threads in (1, 3))
+    np.testing.assert_array_equal(one[0], three[0])
+    atoms = atoms_of(problem, 60)
+    a, b = (glide(problem, carrier, rows, atoms, eps=1e-2, iterations=20, threads=threads) for threads in (1, 3))
+    np.testing.assert_array_equal(a.x, b.x)
+
+
+def test_a_sweep_without_time_still_returns_some() -> None:
+    problem = instance()
+    dual = problem.dual_point(mfo.Measure.zero(problem.n_samples))
+    x, level = sweep(problem, rows_of(problem), dual, np.eye(21), 5, lambda: True)
+    assert x.shape[0] > 0
+    assert (level >= 0).all()
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "absolute"])
+def test_glide_does_what_slide_does(activation: str) -> None:
+    problem = instance(activation=activation)
+    carrier, rows, atoms = choose_carrier(problem.geometry, problem.activation), rows_of(problem), atoms_of(problem, 40)
+
+    def energy(p: Particles) -> float:
+        out = p.readouts @ problem.features(carrier.patterns(p.x))
+        penalty = problem.lambda1 * float(np.vdot(p.x, p.x)) + problem.lambda2 * float(np.vdot(p.readouts, p.readouts))
+        return float(problem.loss.value(out, problem.targets) + penalty)
+
+    moved = glide(problem, carrier, rows, atoms, eps=1e-3, iterations=150)
+    same = slide(problem, carrier, atoms, eps=1e-3, iterations=150)
+    assert energy(moved) < 0.9 * energy(atoms)
+    assert energy(moved) == pytest.approx(energy(same), rel=0.02)
+
+
+def test_descend_finds_minima() -> None:
+    rng = np.random.default_rng(0)
+    scale = 10.0 ** rng.uniform(-1, 1, 60)
+    end = descend(
+        lambda x: (0.5 * float(scale @ (x - 1) ** 2), scale * (x - 1)), np.zeros(60), 400, value_tolerance=0.0
+    )
+    np.testing.assert_allclose(end.x, 1.0, atol=1e-6)
+
+    def valley(x: Array) -> tuple[float, Array]:
+        a, b = 1.0 - x[0], x[1] - x[0] ** 2
+        return a * a + 100.0 * b * b, np.array([-2.0 * a - 400.0 * x[0] * b, 200.0 * b])
+
+    np.testing.assert_allclose(
+        descend(valley, np.array([-1.2, 1.0]), 500, value_tolerance=0.0, memory=5).x, 1.0, atol=1e-6
+    )
+    assert descend(valley, np.ones(2), 10, value_tolerance=0.0).steps == 0
+
+
+@pytest.mark.parametrize("columns", [30, 900])
+def test_the_working_set_reaches_the_whole_master(columns: int) -> None:
+    problem = instance()
+    rows, rng = rows_of(problem), np.random.default_rng(3)
+    x = rng.standard_normal((columns, rows.shape[1]))
+    features = problem.features((x / np.linalg.norm(x, axis=1, keepdims=True)) @ rows.T)
+    start = np.where(rng.random(columns) < 0.1, 1.0, 0.0)
+    dual = 2.0 * problem.targets
+    got = working_master(features, problem.targets, 4.0, 4.0, start, dual, 1e-9, 1e-6, 1.0)
+    whole = interior_point(features, problem.targets, 4.0, 4.0, start, 1e-9)
+    assert got is not None
+    assert whole is not None
+    assert got.energy == pytest.approx(whole.energy, rel=1e-5)
+    np.testing.assert_allclose(
+        problem.targets - got.readouts @ features, problem.targets - whole.readouts @ features, atol=1e-2
+    )
+    assert (got.slacks[got.masses < 1e-6] >= 0).all()
+
+
+def test_many_weights_are_solved_and_no_network_is_lower() -> None:
+    problem = instance()
+    assert wide.applies(problem, choose_carrier(problem.geometry, problem.activation))
+    solution = mfo.solve(problem, tolerance=1e-3, time_limit=60.0, threads=1)
+    assert solution.status is mfo.Status.SOLVED
+    assert solution.stats["sampled_gap"] <= 1e-3
+    assert problem.energy(solution.measure) == pytest.approx(solution.energy, rel=1e-9)
+    carrier, rows = choose_carrier(problem.geometry, problem.activation), rows_of(problem)
+    for seed in range(3):
+        none = Particles(np.zeros((0, 21)), np.zeros((2, 0)), np.zeros(0))
+        moved = with_random(problem, carrier, none, 100, np.random.default_rng(seed))
+        for eps in (1e-2, 1e-3, 1e-4):
+            moved = glide(problem, carrier, rows, moved, eps=eps, iterations=200)
+        out = moved.readouts @ problem.features(carrier.patterns(moved.x))
+        size = np.linalg.norm(moved.x, axis=1) * np.linalg.norm(moved.readouts, axis=0)
+        network = problem.loss.value(out, problem.targets) + 8.0 * float(size.sum())
+        assert network >= solution.energy * (1.0 - 1e-3)
+
+
+def test_starts_are_taken_over_and_time_is_kept() -> None:
+    problem = instance()
+    first = mfo.solve(problem, tolerance=1e-2, time_limit=30.0)
+    again = mfo.solve(problem, tolerance=1e-2, time_limit=30.0, start=first.measure)
+    assert again.energy <= first.energy * (1.0 + 1e-6)
+    short = mfo.solve(problem, tolerance=1e-12, time_limit=0.2)
+    assert short.status is mfo.Status.TIME_LIMIT
+    assert short.energy < problem.loss.value(0.0 * problem.targets, problem.targets)
+    assert short.stats["lower_estimate"] <= short.energy
+    assert pool.SLIDING < 21
