@@ -123,9 +123,7 @@ def master(problem: TwoLayerProblem, carrier: Carrier, state: State, new: Array,
             features, problem.targets, l1, l2, start, state.dual, wanted, gap, near, threads=state.threads
         )
     else:
-        centre = interior_point(
-            features, problem.targets, l1, l2, start, wanted, near=near, threads=state.threads
-        )
+        centre = interior_point(features, problem.targets, l1, l2, start, wanted, near=near, threads=state.threads)
     if centre is None:
         return False
     share = centre.masses / float(centre.masses.sum())
