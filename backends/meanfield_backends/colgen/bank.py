@@ -37,6 +37,10 @@ LOGGER = logging.getLogger(__name__)
 MOST_UNKNOWNS, MOST_PARAMETERS = 700, 24
 #: columns kept, and the level below which they are forgotten
 MOST_COLUMNS, LOW = 800, 0.7
+#: maxima of the level that are remembered, and how high they are
+MOST_BASINS, HIGH = 400, 0.9
+#: how many times the starts of the first rounds are made near the end, and by the search that ends the run
+MORE, MOST_STARTS = 3, 16
 #: columns added a round
 MOST_NEW = 80
 #: entries of preactivations looked at for starts in one search
@@ -78,13 +82,14 @@ def refusal(problem: TwoLayerProblem) -> str | None:
 
 @dataclass
 class Bank:
-    """Columns theta (J, r) with features (J, P), costs and masses (J,); the readouts of the last master."""
+    """Columns theta (J, r) with features (J, P), costs and masses (J,); the readouts of the last master; maxima to start from."""
 
     theta: Array
     features: Array
     cost: Array
     masses: Array
     readouts: Array
+    basins: Array
 
     def take(self, keep: NDArray[np.intp]) -> None:
         """Keep only these columns."""
@@ -118,7 +123,7 @@ def rounds(
     weights = ThetaCarrier(problem.geometry)
     none = np.zeros((0, rows.shape[1]))
     empty = np.zeros((problem.n_outputs, 0))
-    bank = Bank(none, np.zeros((0, problem.n_samples)), np.zeros(0), np.zeros(0), empty)
+    bank = Bank(none, np.zeros((0, problem.n_samples)), np.zeros(0), np.zeros(0), empty, none)
     scale = max(problem.loss.value(np.zeros_like(problem.targets), problem.targets), 1e-300)
     if state.particles.count:
         bank.add(problem, rows, carrier.neurons(state.particles.x))
@@ -128,7 +133,8 @@ def rounds(
     for _ in range(most):
         state.rounds += 1
         pricing = Pricing(problem, rows, state.dual, kappa)
-        found, level = _price(pricing, bank, settings.starts * (1 + 3 * min(sure, 1)), gap, rng, watch)
+        many = MOST_STARTS if sure else (1 if gap > 1e-2 else MORE)
+        found, level = _price(pricing, bank, many * settings.starts, gap, rng, watch)
         _bound(problem, pricing, state, bank, found)
         gap = relative_gap(state.energy, state.lower)
         state.history.append((watch.seconds(), state.energy, state.lower, state.particles.count))
@@ -169,11 +175,11 @@ def rounds(
 def _price(
     pricing: Pricing, bank: Bank, starts: int, gap: float, rng: np.random.Generator, watch: Stopwatch
 ) -> tuple[Array, Array]:
-    """Local maxima of the level and the levels there."""
-    known = bank.theta
+    """Local maxima of the level and the levels there; the high ones are remembered as starts of later searches."""
+    known = np.vstack([bank.theta, bank.basins])
     if known.shape[0]:
         level = pricing.level(known)
-        known = known[np.argsort(-level, kind="stable")[: 2 * starts]]
+        known = known[np.argsort(-level, kind="stable")[: 2 * starts + 256]]
     if isinstance(pricing.problem.geometry, DiagonalPlusLowRank) and pricing.problem.activation.pieces is not None:
         # samples are nearly independent: best responses to outputs are exact there
         output = search(
@@ -181,20 +187,29 @@ def _price(
         )
         known = np.vstack([pricing.problem.geometry.weights(output.x[:starts]), known])
     first = np.vstack([_starts(pricing, starts, rng), known, _neighbours(known[: starts // 2], pricing.rows, rng)])
-    rough = climb(pricing, first, EPSILONS[:3], 5, watch.over)
-    level = pricing.level(rough)
-    keep = apart(pricing, rough, level, 2 * starts if gap < 0.1 else starts, 1e-3)
+    # much rounding leads past small basins, little of it ends early: a third of the starts each
+    rough = first.copy()
+    for k in range(3) if pricing.problem.activation.pieces is not None else range(1):
+        part = slice(k, None, 3) if pricing.problem.activation.pieces is not None else slice(None)
+        rough[part] = climb(pricing, first[part], EPSILONS[k:4] if k else EPSILONS[:3], 5, watch.over)
+    keep = apart(pricing, rough, pricing.level(rough), 2 * starts if gap < 0.1 else starts, 3e-3)
     sharp = climb(pricing, rough[keep], EPSILONS[2:], 6 if gap > 0.1 else 10, watch.over)
     found = np.vstack([sharp, rough, first])
     if pricing.kappa == 0.0 and pricing.problem.activation.degree is None:
         size = np.sqrt(np.mean(np.square(found @ pricing.rows.T), axis=1))
         found = found * np.where(size > 0, np.maximum(SMALLEST / np.maximum(size, 1e-300), 1.0), 1.0)[:, None]
-    return found, pricing.level(found)
+    level = pricing.level(found)
+    high = np.flatnonzero(level > HIGH)
+    bank.basins = found[high[apart(pricing, found[high], level[high], MOST_BASINS, 1e-2)]]
+    return found, level
 
 
 def _starts(pricing: Pricing, count: int, rng: np.random.Generator) -> Array:
-    """The best and some others of many random neurons: of random direction and length, or with random values at random samples."""
-    rows = pricing.rows
+    """The best and some others of many random neurons: of random direction and length, or with given values at random samples.
+
+    The values are random, or kinks of the activation: maxima often lie where kinks of several samples meet.
+    """
+    rows, pieces = pricing.rows, pricing.problem.activation.pieces
     samples, r = rows.shape
     many = int(np.clip(GLANCES // samples, 4 * count, 20_000))
     theta = rng.standard_normal((many // 2, r))
@@ -202,12 +217,11 @@ def _starts(pricing: Pricing, count: int, rng: np.random.Generator) -> Array:
     size = np.sqrt(np.mean(np.square(theta @ rows.T), axis=1))
     theta *= (10.0 ** rng.uniform(-1.0, 1.5, theta.shape[0]) / np.maximum(size, 1e-300))[:, None]
     few = min(r, samples)
-    chosen = (
-        np.argsort(rng.random((many - theta.shape[0], samples)), axis=1)[:, :few]
-        if samples <= 200
-        else (rng.integers(samples, size=(many - theta.shape[0], few)))
-    )
+    chosen = rng.integers(samples, size=(many - theta.shape[0], few))
     goal = rng.standard_normal((chosen.shape[0], few)) * 10.0 ** rng.uniform(-1.0, 1.0, (chosen.shape[0], 1))
+    if pieces is not None and len(pieces) > 1:
+        kinks = np.array([float(piece.left) for piece in pieces if piece.left is not None])
+        goal[::2] = rng.choice(kinks, size=goal[::2].shape)
     square = rows[chosen]  # (N, few, r)
     gram = square @ square.transpose(0, 2, 1)
     gram[:, np.arange(few), np.arange(few)] += 1e-6 * np.trace(gram, axis1=1, axis2=2)[:, None] + 1e-300
