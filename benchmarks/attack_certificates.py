@@ -22,7 +22,16 @@ import numpy as np
 
 import meanfield_opt as mfo
 
-SHARE = {"forms": 0.5, "energies": 0.3, "logistic": 0.09, "suprema": 0.06, "widths": 0.01, "optima": 0.04}
+SHARE = {
+    "forms": 0.5,
+    "energies": 0.3,
+    "logistic": 0.09,
+    "suprema": 0.06,
+    "widths": 0.01,
+    "optima": 0.04,
+    "boxes": 0.2,
+    "neurons": 0.005,
+}
 
 #: mode of tampering -> whether the digest is left as it was
 MODES = {"tampering, as is": True, "tampering, recomputed": False}

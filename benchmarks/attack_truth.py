@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from truth_data import Result, Rng
 from truth_forms import forms
+from truth_neurons import boxes, cells, neurons
 from truth_optima import optima
 from truth_suprema import suprema, widths
 from truth_values import energies, logistic_duals
@@ -24,6 +25,9 @@ KINDS: dict[str, Callable[[int, Rng], Result]] = {
     "suprema": suprema,
     "widths": widths,
     "optima": optima,
+    "boxes": boxes,
+    "cells": cells,
+    "neurons": neurons,
 }
 
 

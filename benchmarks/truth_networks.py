@@ -42,6 +42,14 @@ def phi_of(name: str, problem: TwoLayerProblem, t: Fraction) -> Any:
         return x / (1 + ball(abs(t)))
     if name == "sigmoid":
         return 1 / (1 + (-x).exp())
+    if name == "sin":
+        return x.sin()
+    if name == "softplus":
+        return ball(max(t, Fraction(0))) + (1 + (-abs(x)).exp()).log()
+    if name == "silu":
+        return x / (1 + (-x).exp())
+    if name == "gelu":
+        return x * (-x / arb(2).sqrt()).erfc() / 2
     return ball(exact_phi(problem, t))
 
 

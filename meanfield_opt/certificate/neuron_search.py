@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from ..checker.boxes import NeuronForm, box_bounds
-from ..checker.neurons import MOST_WORK, boxes_at_once, halves, work_of
+from ..checker.frames import Cells, joined, placed
+from ..checker.neurons import MOST_WORK, boxes_at_once, work_of
 
 Array = NDArray[np.float64]
 
@@ -28,8 +29,8 @@ class NeuronSearch:
         self.work = 0
         for theta in starts:
             self._meet(theta)
-        lo, hi = form.first
-        self.lo, self.hi, self.bound = lo, hi, np.full(1, np.inf)
+        self.cells = form.first
+        self.bound = np.full(self.cells.size, np.inf)
 
     @property
     def worst(self) -> float:
@@ -44,36 +45,34 @@ class NeuronSearch:
         """
         top = claim(self.best)
         still = ~(self.bound <= top)
-        done = [(self.lo[~still], self.hi[~still], self.bound[~still])]
-        stack = [(self.lo[still], self.hi[still], self.bound[still])] if still.any() else []
+        done = [(self.cells[~still], self.bound[~still])]
+        stack = [(self.cells[still], self.bound[still])] if still.any() else []
         batch, count = boxes_at_once(self.form), self.bound.size
         with ThreadPoolExecutor(max(1, self.workers)) as pool, np.errstate(all="ignore"):
             while stack:
                 if time.monotonic() > self.deadline or self.work > 0.8 * MOST_WORK or count > MOST_LEAVES:
                     break
                 boxes = _taken(stack, batch * max(1, self.workers) // 2)
-                cut = halves(self.form, boxes[0], boxes[1])
-                if cut is None:
+                cells = boxes[0].halves(self.form.rows)
+                if cells is None:
                     stack.append(boxes)
                     break
-                lo, hi = cut
-                parts = [slice(i, i + batch) for i in range(0, lo.shape[0], batch)]
-                answers = list(
-                    pool.map(lambda s, lo=lo, hi=hi, top=top: box_bounds(self.form, lo[s], hi[s], top), parts)
-                )
+                parts = [cells[slice(i, i + batch)] for i in range(0, cells.size, batch)]
+                answers = list(pool.map(lambda part, top=top: box_bounds(self.form, part, top), parts))
                 bound, value = (np.concatenate([a[k] for a in answers]) for k in (0, 1))
-                self.work += work_of(self.form, lo.shape[0])
-                count += lo.shape[0] // 2
+                self.work += work_of(self.form, cells.size)
+                count += cells.size // 2
                 first = int(np.argmax(np.where(np.isfinite(value), value, -np.inf)))
                 if value[first] > self.best:
-                    self._meet(0.5 * lo[first] + 0.5 * hi[first])
+                    self._meet(placed(cells[slice(first, first + 1)]).mid[0])
                     top = max(top, claim(self.best))
                 below = bound <= top
-                done.append((lo[below], hi[below], bound[below]))
+                done.append((cells[below], bound[below]))
                 if not below.all():
-                    stack.append((lo[~below], hi[~below], bound[~below]))
-                report(sum(part[2].size for part in stack))
-        self.lo, self.hi, self.bound = (np.concatenate([part[k] for part in done + stack]) for k in range(3))
+                    stack.append((cells[~below], bound[~below]))
+                report(sum(part[1].size for part in stack))
+        both = done + stack
+        self.cells, self.bound = joined([part[0] for part in both]), np.concatenate([part[1] for part in both])
         return top
 
     def _meet(self, theta: Array) -> None:
@@ -94,19 +93,15 @@ class NeuronSearch:
                     self.best, self.neuron = value, x
 
 
-def _taken(stack: list[tuple[Array, Array, Array]], count: int) -> tuple[Array, Array, Array]:
-    """About ``count`` boxes off the stack."""
+def _taken(stack: list[tuple[Cells, Array]], count: int) -> tuple[Cells, Array]:
+    """About ``count`` cells off the stack."""
     parts, size = [], 0
     while stack and size < count:
-        part = stack.pop()
+        cells, bound = stack.pop()
         rest = count - size
-        if part[2].size > rest:
-            stack.append((part[0][rest:], part[1][rest:], part[2][rest:]))
-            part = (part[0][:rest], part[1][:rest], part[2][:rest])
-        parts.append(part)
-        size += part[2].size
-    return (
-        np.concatenate([p[0] for p in parts]),
-        np.concatenate([p[1] for p in parts]),
-        np.concatenate([p[2] for p in parts]),
-    )
+        if cells.size > rest:
+            stack.append((cells[slice(rest, None)], bound[rest:]))
+            cells, bound = cells[slice(rest)], bound[:rest]
+        parts.append((cells, bound))
+        size += cells.size
+    return joined([part[0] for part in parts]), np.concatenate([part[1] for part in parts])

@@ -24,10 +24,14 @@ from numpy.typing import NDArray
 from ..activation import Activation
 from ..activations.curvature import curvature_bound_on
 from ..rounding import down, gamma, matmul_bounds, matmul_interval, square_interval, sum_lower, sum_upper, up
-from .majorants import VANISHED, quadratic_upper, tent
+from .frames import VANISHED, Cells, Placed, placed
+from .majorants import quadratic_upper, tent
 
 Array = NDArray[np.float64]
 Interval = tuple[Array, Array]
+
+#: size of the patterns in the cube around 0, for activations that grow
+INNER = 4.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,38 +56,46 @@ class NeuronForm:
         return np.asarray((self.dual.T[:, :, None, None] * squares[:, None]).reshape(self.rows.shape[0], -1))
 
     @property
-    def first(self) -> tuple[Array, Array]:
-        """The box (lo, hi), each (1, r), that holds every neuron that matters, up to sign for odd phi."""
-        hi = np.full((1, self.rows.shape[1]), self.radius)
-        lo = -hi
+    def first(self) -> Cells:
+        """Boxes or cells that hold every neuron that matters, up to sign for odd phi.
+
+        For a bounded phi one box; else a cube that holds patterns of ordinary size, and the faces of all larger ones.
+        """
+        r, size = self.rows.shape[1], float(np.max(np.abs(self.rows), initial=0.0))
+        inner = min(self.radius, INNER / size) if self.phi.asymptote is not None and size > 0 else self.radius
+        lo, hi, face = [np.full(r, -inner)], [np.full(r, inner)], [-1]
         if self.phi.odd:
-            lo[0, 0] = 0.0
-        return lo, hi
+            lo[0][0] = 0.0
+        if inner < self.radius:
+            for i in range(r):
+                for side in (0, 1):
+                    below, above = -np.ones(r), np.ones(r)
+                    below[i], above[i] = inner, self.radius
+                    lo, hi, face = [*lo, below], [*hi, above], [*face, 2 * i + side]
+        return Cells(np.array(lo), np.array(hi), np.array(face, dtype=np.int64))
 
 
-def box_bounds(form: NeuronForm, lo: Array, hi: Array, top: float = -np.inf) -> tuple[Array, Array]:
-    """(upper bounds of G on the boxes (n, r), values near their centres, the latter in plain floating point).
+def box_bounds(form: NeuronForm, cells: Cells, top: float = -np.inf) -> tuple[Array, Array]:
+    """(upper bounds of G on the cells, values near their centres, the latter in plain floating point).
 
     A bound that is at most ``top`` already is not improved further. NaN: nothing is known.
     """
-    mid = 0.5 * lo + 0.5 * hi
-    rad = up(np.maximum(up(hi - mid), up(mid - lo)))
-    at_lo, at_hi = matmul_bounds(mid, form.rows.T)
-    _, spread = matmul_bounds(rad, np.abs(form.rows).T)
+    place = placed(cells)
+    at_lo, at_hi = matmul_bounds(place.mid, form.rows.T)
+    spread, wide = place.spread(form.rows)
     t_lo, t_hi = down(at_lo - spread), up(at_hi + spread)
-    bound, value = _about_centre(form, mid, rad, (at_lo, at_hi), (t_lo, t_hi), spread)
+    bound, value = _about_centre(form, place, (at_lo, at_hi), (t_lo, t_hi), spread, wide)
     left = np.flatnonzero(~(bound <= top))
     if left.size:
-        other = _apart(form, lo[left], hi[left], t_lo[left], t_hi[left])
+        other = _apart(form, cells[left], t_lo[left], t_hi[left])
         bound[left] = np.fmin(bound[left], other)  # NaN in one bound says nothing of the other
     return bound, value
 
 
-def _apart(form: NeuronForm, lo: Array, hi: Array, t_lo: Array, t_hi: Array) -> Array:
+def _apart(form: NeuronForm, cells: Cells, t_lo: Array, t_hi: Array) -> Array:
     f_lo, f_hi = form.phi.bound_on(t_lo, t_hi)
     _, squares = square_interval(*matmul_interval(form.dual, f_lo.T, f_hi.T))
-    near = np.where(lo > 0, lo, np.where(hi < 0, -hi, 0.0))
-    return up(sum_upper(squares, axis=0) - _paid(form.tau, near))
+    return up(sum_upper(squares, axis=0) - _paid(form.tau, cells.least()))
 
 
 def _paid(tau: float, theta: Array) -> Array:
@@ -109,7 +121,9 @@ class _Expansion:
     wrong: Array
 
 
-def _expanded(form: NeuronForm, at: Interval, t: Interval, spread: Array, here: Interval, pull: Interval) -> _Expansion:
+def _expanded(
+    form: NeuronForm, at: Interval, t: Interval, spread: Array, wide: Array, here: Interval, pull: Interval
+) -> _Expansion:
     """Sample by sample (n, P): with phi'' where it varies little, else with a range of difference quotients."""
     phi = form.phi
     size = np.maximum(np.abs(pull[0]), np.abs(pull[1]))
@@ -133,12 +147,12 @@ def _expanded(form: NeuronForm, at: Interval, t: Interval, spread: Array, here: 
         slope = np.where(curved, near, slope)
         error, free = np.where(curved, other, error), np.where(curved, up(near_off * spread), free)
         curve = np.where(curved, np.where(upward, bends[1], bends[0]), 0.0)
-        free = up(free + up(up(2.0**-50 * np.abs(curve)) * half))
+        free = up(free + up(up(2.0**-50 * np.abs(curve)) * up(0.5 * up(wide * wide))))
     loose = certain & ~curved
     lean = np.where(loose, np.where(upward, line, -line) - slope, 0.0)
     wrong = np.where(certain & curved, 0.0, up(size * np.where(loose, made.above(line), error)))
     # pays for the rounding of the products, and of lean
-    free = up(free + up(up(2.0**-50 * (np.abs(slope) + np.abs(lean))) * spread))
+    free = up(free + up(up(2.0**-50 * (np.abs(slope) + np.abs(lean))) * np.maximum(wide, spread)))
     return _Expansion(slope, curve, free, error, lean, wrong)
 
 
@@ -147,31 +161,35 @@ def _signed(upward: NDArray[np.bool_], x: Interval) -> Interval:
 
 
 def _about_centre(
-    form: NeuronForm, mid: Array, rad: Array, at: tuple[Array, Array], t: tuple[Array, Array], spread: Array
+    form: NeuronForm, place: Placed, at: Interval, t: Interval, spread: Array, wide: Array
 ) -> tuple[Array, Array]:
+    mid, rad, reach, frame = place.mid, place.rad, place.reach, place.frame
     n, r, d = mid.shape[0], mid.shape[1], form.dual.shape[0]
     sizes = np.abs(form.dual).T
     phi_lo, phi_hi = form.phi.bound_on(*at)
     v_lo, v_hi = (x.T for x in matmul_interval(form.dual, phi_lo.T, phi_hi.T))
     v, v_off = _middle(v_lo, v_hi)
     pull = matmul_bounds(v, form.dual)
-    part = _expanded(form, at, t, spread, (phi_lo, phi_hi), pull)
+    part = _expanded(form, at, t, spread, wide, (phi_lo, phi_hi), pull)
     faint = sum_upper(np.abs(part.slope), axis=1)
     bent = bent_off = np.zeros((n, d, r, r))
     if part.curve is not None:
         bent, bent_off = (x.reshape(n, d, r, r) for x in _middle(*matmul_bounds(part.curve, form.second_order)))
         faint = up(faint + up((1.0 + sizes.max()) * sum_upper(np.abs(part.curve), axis=1)))
     steep, steep_off = (x.reshape(n, d, r) for x in _middle(*matmul_bounds(part.slope, form.first_order)))
-    # exact from here: Z phi = v + steep d + d.bent d / 2 + e, |e| <= small + large
-    pairs = up(0.5 * up(rad[:, :, None] * rad[:, None, :]))
-    total = sum_upper(rad, axis=1)
+    # exact from here: Z phi = v + steep x + x.bent x / 2 + e with x = theta - m = E d, |e| <= small + large
+    pairs, far = (up(0.5 * up(x[:, :, None] * x[:, None, :])) for x in (rad, reach))
+    total = sum_upper(reach, axis=1)
     lost = up(VANISHED * up(faint * up(total + up(total * total))))
-    small = up(v_off + sum_upper(up(steep_off * rad[:, None, :]), axis=2))
-    small = up(small + up(sum_upper(up(bent_off * pairs[:, None]).reshape(n, d, -1), axis=2) + lost[:, None]))
+    small = up(v_off + sum_upper(up(steep_off * reach[:, None, :]), axis=2))
+    small = up(small + up(sum_upper(up(bent_off * far[:, None]).reshape(n, d, -1), axis=2) + lost[:, None]))
     small = up(small + matmul_bounds(part.free, sizes)[1])
     large = matmul_bounds(part.error, sizes)[1]
-    curved = sum_upper(up(np.abs(bent) * pairs[:, None]).reshape(n, d, -1), axis=2)
-    moved = sum_upper(up(np.abs(steep) * rad[:, None, :]), axis=2)
+    framed, framed_off = _framed(bent, frame[:, None])
+    curved = up(np.abs(framed) + framed_off)
+    curved = sum_upper(up(curved * pairs[:, None]).reshape(n, d, -1), axis=2)
+    moved = up(np.abs(steep @ frame) + _error(r, np.abs(steep) @ np.abs(frame)))
+    moved = sum_upper(up(moved * rad[:, None, :]), axis=2)
     rest = up(up(small + large) + curved)
     third = up(up(2.0 * up(np.abs(v) * small)) + up(up(2.0 * up(moved * rest)) + up(rest * rest)))
     third = up(sum_upper(third, axis=1) + up(2.0 * sum_upper(part.wrong, axis=1)))
@@ -184,7 +202,7 @@ def _about_centre(
     tilt = pulls * part.lean
     tilt_off = up(up(pulls_off * np.abs(part.lean)) + up(2.0**-50 * np.abs(tilt) + VANISHED))
     tilted, tilted_off = _middle(*matmul_bounds(tilt, form.rows))
-    tilted_off = sum_upper(up(tilted_off * rad), axis=1)
+    tilted_off = sum_upper(up(tilted_off * reach), axis=1)
     third = up(third + up(2.0 * up(tilted_off + sum_upper(up(tilt_off * spread), axis=1))))
     g_off = up(g_off + up(2.0**-50 * (np.abs(g) + 2.0 * np.abs(tilted))))
     g = g + 2.0 * tilted
@@ -192,12 +210,26 @@ def _about_centre(
     h = 2.0 * (turned @ steep - eye + (v[:, :, None, None] * bent).sum(axis=1))
     h_size = size.transpose(0, 2, 1) @ size + eye + np.abs(v[:, :, None, None] * bent).sum(axis=1)
     h_off = _error(2 * d + 3, h_size)
-    peak = up(quadratic_upper(g, h, rad, pairs) + sum_upper(up(g_off * rad), axis=1))
-    peak = up(peak + sum_upper(up(h_off * pairs).reshape(n, -1), axis=1))
+    # in the frame
+    third = up(third + sum_upper(up(g_off * reach), axis=1))
+    third = up(third + sum_upper(up(h_off * far).reshape(n, -1), axis=1))
+    turned_g = (g[:, None, :] @ frame)[:, 0]
+    g_off = _error(r, (np.abs(g)[:, None, :] @ np.abs(frame))[:, 0])
+    turned_h, h_off = _framed(h, frame)
+    third = up(third + sum_upper(up(g_off * rad), axis=1))
+    third = up(third + sum_upper(up(h_off * pairs).reshape(n, -1), axis=1))
+    peak = quadratic_upper(turned_g, turned_h, rad, pairs)
     start = up(sum_upper(up(v * v), axis=1) - _paid(form.tau, mid))
     v_low = np.maximum(np.maximum(v_lo, -v_hi), 0.0)
     value = np.square(v_low).sum(axis=1) * (1.0 - 2.0**-30) - form.tau * np.square(mid).sum(axis=1) * (1.0 + 2.0**-30)
     return up(up(start + peak) + third), value
+
+
+def _framed(x: Array, frame: Array) -> tuple[Array, Array]:
+    """E^T X E for the last two axes, in floating point, and its errors."""
+    turned, size = np.swapaxes(frame, -1, -2), np.abs(frame)
+    found = turned @ x @ frame
+    return found, _error(2 * x.shape[-1], np.swapaxes(size, -1, -2) @ np.abs(x) @ size)
 
 
 def _error(terms: int, size: Array) -> Array:

@@ -8,12 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..rounding import down, gamma, sum_upper, up
+from .frames import VANISHED
 
 Array = NDArray[np.float64]
 Interval = tuple[Array, Array]
-
-#: stands for what underflows; far above what it does
-VANISHED = 2.0**-1000
 
 
 @dataclass(frozen=True, eq=False)

@@ -67,40 +67,27 @@ def boxes_at_once(form: NeuronForm) -> int:
     return max(1, AT_ONCE // work_of(form, 1))
 
 
-def halves(form: NeuronForm, lo: Array, hi: Array) -> tuple[Array, Array] | None:
-    """Both halves of each box (n, r), across the side along which patterns differ most; None where a side has no middle."""
-    size = np.sqrt(np.square(form.rows).sum(axis=0)) + 1e-300
-    axis = np.argmax((hi - lo) * size, axis=1)
-    k = np.arange(axis.size)
-    middle = 0.5 * lo[k, axis] + 0.5 * hi[k, axis]
-    if not ((middle > lo[k, axis]) & (middle < hi[k, axis])).all():
-        return None
-    lower, upper = hi.copy(), lo.copy()
-    lower[k, axis], upper[k, axis] = middle, middle
-    return np.concatenate([lo, upper]), np.concatenate([lower, hi])
-
-
 def examined(form: NeuronForm, top: float) -> bool:
-    """Whether G <= top is proved for every neuron, by boxes cut until it is on each."""
+    """Whether G <= top is proved for every neuron, by cells cut until it is on each."""
     if not 0.0 <= top < math.inf:
         return False
     done, step = 0, boxes_at_once(form)
     stack = [form.first]
     with np.errstate(all="ignore"):
         while stack:
-            lo, hi = stack.pop()
-            if lo.shape[0] > step:
-                stack.append((lo[step:], hi[step:]))
-                lo, hi = lo[:step], hi[:step]
-            done += work_of(form, lo.shape[0])
+            cells = stack.pop()
+            if cells.size > step:
+                stack.append(cells[slice(step, None)])
+                cells = cells[slice(step)]
+            done += work_of(form, cells.size)
             if done > MOST_WORK:
                 return False
-            bound, value = box_bounds(form, lo, hi, top)
+            bound, value = box_bounds(form, cells, top)
             if (value > top).any():  # a neuron beyond the claim: no subdivision would help
                 return False
             left = ~(bound <= top)  # NaN is not proved
             if left.any():
-                cut = halves(form, lo[left], hi[left])
+                cut = cells[left].halves(form.rows)
                 if cut is None:
                     return False
                 stack.append(cut)

@@ -40,7 +40,17 @@ Script = Callable[[str], ModuleType]
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("kind", "count"),
-    [("forms", 1500), ("energies", 600), ("logistic", 400), ("suprema", 80), ("widths", 30), ("optima", 60)],
+    [
+        ("forms", 1500),
+        ("energies", 600),
+        ("logistic", 400),
+        ("suprema", 80),
+        ("widths", 30),
+        ("optima", 60),
+        ("boxes", 600),
+        ("cells", 400),
+        ("neurons", 12),
+    ],
 )
 def test_no_claim_is_false(kind: str, count: int, benchmark_script: Script) -> None:
     made, claims, false = benchmark_script("attack_truth").run(kind, count, 7)

@@ -15,6 +15,7 @@ from meanfield_opt.certificate.improve import reoptimised, violating_neurons, wi
 from meanfield_opt.certificate.neurons_engine import ENGINE
 from meanfield_opt.checker.boxes import NeuronForm, box_bounds
 from meanfield_opt.checker.codec import encode_float
+from meanfield_opt.checker.frames import Cells
 from meanfield_opt.checker.neurons import examined, neuron_form, replay
 from meanfield_opt.errors import CertificateError
 from meanfield_opt.geometry import FactorGeometry
@@ -47,7 +48,7 @@ def test_no_neuron_of_a_box_is_above_its_bound(name: str, scale: float) -> None:
         rad[rng.random((300, 3)) < 0.1] = 0.0
         lo, hi = mid - rad, mid + rad
         with np.errstate(all="ignore"):
-            bound, value = box_bounds(form, lo, hi)
+            bound, value = box_bounds(form, Cells(lo, hi, np.full(lo.shape[0], -1)))
         assert not np.isnan(bound).any()
         assert (value <= bound).all()
         for share in (0.0, 1.0, *rng.random(6)):
@@ -64,7 +65,7 @@ def test_bounds_on_boxes_close_in_at_second_order(name: str) -> None:
     mid = np.random.default_rng(3).standard_normal((50, 3))
     excess = []
     for rad in (1e-2, 1e-3):
-        bound, value = box_bounds(form, mid - rad, mid + rad)
+        bound, value = box_bounds(form, Cells(mid - rad, mid + rad, np.full(50, -1)))
         slope = np.stack([(g_of(form, mid + 1e-6 * e) - g_of(form, mid - 1e-6 * e)) / 2e-6 for e in np.eye(3)], axis=1)
         excess.append(bound - value - rad * np.abs(slope).sum(axis=1))
     assert np.median(excess[1]) < 0.02 * np.median(excess[0])
