@@ -77,6 +77,8 @@ class Backend(ABC):
     summary: str
     #: the conic solver behind it, if there is one: its cones and licence state are listed
     conic: ConicSolver | None = None
+    #: whether it takes the option ``memory``, a dict that it fills and reads again when the same data come under other penalties
+    remembers: bool = False
 
     @abstractmethod
     def availability(self) -> Availability:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .backend import Backend, solve
+from .backend import BACKENDS, Backend, solve
 from .errors import InputError
 from .measure import Measure
 from .problem import TwoLayerProblem
@@ -35,10 +35,13 @@ def path(
     pairs = [_pair(item) for item in lambdas]
     if not pairs:
         raise InputError("lambdas is empty; give at least one penalty.")
+    chosen = backend if isinstance(backend, Backend) else BACKENDS.get(backend)
+    if chosen.remembers:  # what searches have met serves the next penalty too
+        options = {"memory": {}, **options}
     out: list[Solution] = []
     start: Measure | None = None
     for lambda1, lambda2 in pairs:
-        solution = solve(problem.with_penalties(lambda1, lambda2), backend, start=start, **options)
+        solution = solve(problem.with_penalties(lambda1, lambda2), chosen, start=start, **options)
         out.append(solution)
         if solution.status is Status.INTERRUPTED:
             break

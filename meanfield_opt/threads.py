@@ -60,10 +60,17 @@ def share(
         if part.start == 0 or watch is None or not watch():
             work(part)
 
-    if threads <= 1 or len(parts) <= 1:
-        for part in parts:
+    left = iter(parts)
+
+    def some() -> None:
+        for part in left:  # an iterator over a list hands out each item once, whichever thread asks
             one(part)
+
+    if threads <= 1 or len(parts) <= 1:
+        some()
         return
-    with ThreadPoolExecutor(min(threads, len(parts))) as pool:
-        for _ in pool.map(one, parts):
-            pass
+    with ThreadPoolExecutor(min(threads, len(parts)) - 1) as pool:
+        others = [pool.submit(some) for _ in range(min(threads, len(parts)) - 1)]
+        some()
+        for other in others:
+            other.result()

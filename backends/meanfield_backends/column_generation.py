@@ -44,6 +44,7 @@ class ColumnGeneration(Backend):
 
     name = "column_generation"
     summary = "column generation with sliding atoms: any smooth loss, any activation with attained optimum, large data"
+    remembers = True
 
     def availability(self) -> Availability:
         return Availability(True, "built in")
@@ -88,7 +89,7 @@ class ColumnGeneration(Backend):
 def read_settings(extra: dict[str, Any]) -> tuple[Settings, bool]:
     """The backend's own options, and whether to use declared symmetries; InputError for unknown names or bad values."""
     known = {field.name for field in fields(Settings)} | {"symmetry"}
-    unknown = sorted(set(extra) - known)
+    unknown = sorted(set(extra) - known - {"memory"})
     if unknown:
         raise InputError(
             f"column_generation does not know the option {', '.join(unknown)}; it takes {', '.join(sorted(known))}."
@@ -96,7 +97,11 @@ def read_settings(extra: dict[str, Any]) -> tuple[Settings, bool]:
     use_symmetry = extra.get("symmetry", True)
     if not isinstance(use_symmetry, bool):
         raise InputError(f"symmetry must be True or False, not {use_symmetry!r}.")
-    numbers = {name: integer(value, name, least=1) for name, value in extra.items() if name != "symmetry"}
+    if not isinstance(extra.get("memory", {}), dict):
+        raise InputError(f"memory must be a dict, not {type(extra['memory']).__name__}.")
+    numbers = {
+        name: integer(value, name, least=1) for name, value in extra.items() if name not in ("symmetry", "memory")
+    }
     return Settings(**numbers), use_symmetry
 
 

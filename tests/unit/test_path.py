@@ -30,3 +30,33 @@ def test_path_refuses_nonsense() -> None:
             mfo.path(problem, bad)  # type: ignore[arg-type]
     with pytest.raises(mfo.InputError, match="chooses its own starts"):
         mfo.path(problem, [1.0], start=None)
+
+
+def test_a_path_remembers_columns_and_claims_what_a_wide_search_confirms() -> None:
+    """Fewer starts a search where another penalty's basins are known must not make the sampled gaps hopeful."""
+    from meanfield_backends.colgen.ascent import ascend, sharpen
+
+    rng = np.random.default_rng(3)
+    problem = mfo.problems.dataset(rng.standard_normal((40, 3)), np.sign(rng.standard_normal((40, 2))))
+    memory: dict[str, object] = {}
+    solutions = mfo.path(problem, [6.0, 3.0, 1.5, 0.8], tolerance=1e-4, memory=memory)
+    assert set(memory) == {"geometry", "columns", "masses", "basins"}
+    rows = problem.geometry.preactivation(np.eye(4)).T
+    for solution in solutions:
+        posed, dual = solution.two_layer, solution.dual
+        x, _ = ascend(posed, rows, dual, np.random.default_rng(9).standard_normal((20_000, 4)), 60, 0.7)
+        x = np.vstack([x, sharpen(posed, rows, dual, x[::10], (1e-2, 1e-3, 1e-4, 1e-6))])
+        top = float(posed.ratio(dual, x @ rows.T).max())
+        scale = posed.loss.best_scale(dual, posed.targets, 1.0 / np.sqrt(top))
+        lower = posed.loss.dual_value(scale * dual, posed.targets)
+        assert solution.energy - lower <= 2e-4 * solution.energy
+
+
+def test_memory_of_other_data_is_not_used() -> None:
+    memory: dict[str, object] = {}
+    first = mfo.solve(data(), tolerance=1e-4, memory=memory)
+    other = mfo.problems.dataset(np.random.default_rng(8).standard_normal((30, 1)), np.arange(30.0)[:, None])
+    assert mfo.solve(other, tolerance=1e-4, memory=memory).energy == mfo.solve(other, tolerance=1e-4).energy
+    assert first.status is mfo.Status.SOLVED
+    with pytest.raises(mfo.InputError, match="memory must be a dict"):
+        mfo.solve(data(), memory=3)

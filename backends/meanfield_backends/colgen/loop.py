@@ -32,7 +32,9 @@ def run(problem: TwoLayerProblem, options: SolveOptions, settings: Settings) -> 
     watch = Stopwatch(options.time_limit)
     rng = np.random.default_rng(options.seed)
     carrier = choose_carrier(problem.geometry, problem.activation)
-    state = first_state(problem, carrier, options.start)
+    memory = options.extra.get("memory")
+    recalled = pool.recalled(problem, carrier, options.start, memory, settings.threads)
+    state = first_state(problem, carrier, options.start) if recalled is None else recalled
     state.threads = settings.threads
     status, banked = Status.INACCURATE, bank.applies(problem)
     most = options.max_iterations if options.max_iterations is not None else 200
@@ -44,6 +46,7 @@ def run(problem: TwoLayerProblem, options: SolveOptions, settings: Settings) -> 
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
         LOGGER.info("interrupted after %.1f s; returning the best so far", watch.seconds())
+    pool.remember(problem, state, memory)
     (bank.finish if banked else pool.finish)(problem, carrier, state, options.tolerance)
     state.lower = min(state.lower, state.energy)  # an estimate above an energy that was reached is refuted
     stats = {
@@ -66,11 +69,11 @@ def _rounds(
     rng: np.random.Generator,
     most: int,
 ) -> Status:
-    stalled, gap = 0, 1.0
+    stalled, gap = 0, 1.0 if state.columns is None else pool.RECALLED
     pooled = pool.applies(problem, carrier)
     for _ in range(most):
         state.rounds += 1
-        wide = settings.starts if stalled == 0 else 4 * settings.starts
+        wide = int(settings.starts * state.thrift) if stalled == 0 else int(4 * settings.starts * state.thrift)
         if pooled:
             found = pricing.price(problem, carrier, state, rng, wide, gap, watch.over)
         else:

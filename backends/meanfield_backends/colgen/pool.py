@@ -8,12 +8,15 @@ is spent on the best.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from meanfield_opt.backend import SolveOptions
 from meanfield_opt.geometry import FactorGeometry
 from meanfield_opt.losses.squared import Squared
+from meanfield_opt.measure import Measure
 from meanfield_opt.problem import TwoLayerProblem
 
 from . import newton
@@ -23,11 +26,11 @@ from .glide import glide
 from .improve import with_random
 from .masses import interior_point
 from .master import master_energy, solve_master
-from .pricing import MOST_BASINS, different
+from .pricing import MOST_BASINS, MOST_NEW, different
 from .reduce import caratheodory, merge, prune
 from .search import Found, evening, spread
 from .slide import Particles, slide
-from .state import State, Stopwatch
+from .state import State, Stopwatch, first_state
 from .working import working_master
 
 Array = NDArray[np.float64]
@@ -39,8 +42,10 @@ MOST_COLUMNS = 800
 MOST_ENTRIES = 8_000_000
 #: slack, relative to that of no response at all, above which columns are dropped: their basins are remembered
 SLACK = 0.03
-#: columns added a round
-MOST_NEW = 600
+#: relative gap to expect from the columns of another penalty
+RECALLED = 0.15
+#: share of the starts of a search that remain where basins of another penalty are known
+THRIFT = 0.25
 #: atoms that are reduced by moving along a null space, cubic in their number
 MOST_REDUCED = 1000
 #: steps of a first slide, at most: atoms that the optimum keeps apart come together in longer ones
@@ -89,6 +94,30 @@ def begin(
             moved = slide(problem, carrier, moved, eps=eps, iterations=SLIDE_STEPS, tolerance=1e-8, watch=watch.over)
             moved = merge(problem, carrier, prune(carrier, moved, 1e-6), min(0.02, eps))
     add(carrier, state, problem, moved)
+
+
+def remember(problem: TwoLayerProblem, state: State, memory: dict[str, Any] | None) -> None:
+    """Columns, masses and basins go into the option ``memory``, where there is one."""
+    if memory is not None and state.columns is not None:
+        memory.update(geometry=problem.geometry, columns=state.columns, masses=state.column_masses, basins=state.basins)
+
+
+def recalled(
+    problem: TwoLayerProblem, carrier: Carrier, start: Measure | None, memory: dict[str, Any] | None, threads: int
+) -> State | None:
+    """A first state from ``memory`` of the same inputs under other penalties: the master on its columns and the atoms of ``start``.
+
+    None where there is no such memory, pools are not for the problem, or the master fails.
+    """
+    if not memory or memory.get("geometry") is not problem.geometry or not applies(problem, carrier):
+        return None
+    state = first_state(problem, carrier, None)
+    state.columns, state.column_masses, state.basins = memory["columns"], memory["masses"], memory["basins"]
+    state.threads, state.thrift = threads, THRIFT
+    extra = np.zeros((0, carrier.dimension))
+    if start is not None and start.neurons is not None and start.neurons.shape[1] == carrier.dimension:
+        extra = unit_rows(carrier.from_neurons(start.neurons))
+    return state if master(problem, carrier, state, extra, 1e-2 * RECALLED, RECALLED) else None
 
 
 def add(carrier: Carrier, state: State, problem: TwoLayerProblem, particles: Particles) -> None:
@@ -230,8 +259,11 @@ def _sparsest(problem: TwoLayerProblem, carrier: Carrier, state: State, most: fl
         else:
             few = slide(problem, carrier, few, eps=1e-4, iterations=200, tolerance=1e-9)
         features, cost = problem.features(carrier.patterns(few.x)), carrier.cost(few.x)
-        done = solve_master(problem, features, cost, few.readouts, 1e-12, state.kappa)
-        if done.energy <= most:
-            state.particles = prune(carrier, Particles(few.x, done.readouts, done.masses))
-            state.energy = done.energy
+        reached = master_energy(problem, features, cost, few.readouts, few.masses)
+        if reached > most:  # perhaps masses alone are to blame
+            done = solve_master(problem, features, cost, few.readouts, 1e-12, state.kappa)
+            few, reached = Particles(few.x, done.readouts, done.masses), done.energy
+        if reached <= most:
+            few = prune(carrier, few)
+            state.particles, state.energy = few, reached
             return

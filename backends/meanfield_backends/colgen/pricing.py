@@ -25,6 +25,8 @@ LOGGER = logging.getLogger(__name__)
 
 #: sharpened in one group, at most
 MOST_SHARP = 512
+#: columns added a round
+MOST_NEW = 600
 #: basins remembered
 MOST_BASINS = 2048
 #: relative gap above which maxima need not be exact
@@ -37,8 +39,9 @@ STEPS = 40
 LOW = 0.9
 #: level below which a start is given up after a dozen steps, and below which the end of its ascent is not made exact
 FLOOR, HOPE = 0.7, 0.97
-#: sizes of groups of further starts in one search: while each meets at least so many new violated maxima, and all together no more
-MORE, FEW, ENOUGH = (0.25, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0), 4, 300
+#: sizes of groups of further starts in one search: while each meets at least so many new violated maxima (this share of those known, once
+#: starts have cost as much as masters do), and all together no more
+MORE, FEW, SHARE, ENOUGH = (0.25, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0), 4, 0.05, 300
 EPSILONS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8)
 
 
@@ -47,21 +50,15 @@ def different(x: Array, limit: int, angle: float, lengths: Array) -> Array:
 
     No two have patterns x lengths within ``angle`` (at least 5e-6) of each other. lengths (n, n): A^T A to the power 1/2, up to a factor.
     """
+    from .apart import apart  # compiled on first use
+
+    if x.shape[0] == 0:
+        return x
     unit = unit_rows(x @ lengths)
     most = 1.0 - max(1e-11, 0.5 * angle * angle)
-    chosen: list[int] = []
-    for begin in range(0, x.shape[0], 256):
-        block = unit[begin : begin + 256]
-        left = np.ones(block.shape[0], dtype=bool)
-        if chosen:
-            left &= (block @ unit[chosen].T <= most).all(axis=1)
-        near = block @ block.T > most
-        for i in range(block.shape[0]):
-            if left[i]:
-                chosen.append(begin + i)
-                left &= ~near[i]
-                if len(chosen) == limit:
-                    return unit_rows(x[chosen])
+    # rows that are close are close in every coordinate: the one that varies most is compared first
+    key = np.ascontiguousarray(unit[:, int(np.argmax(unit.std(axis=0)))])
+    chosen = apart(unit, np.argsort(key), key, most, np.sqrt(2.0 * (1.0 - most)) + 1e-12, limit)
     return unit_rows(x[chosen])
 
 
@@ -111,11 +108,13 @@ def price(
         if x.shape[0] and not watch():
             sharp.append(sharpen(problem, rows, dual, x, epsilons, state.threads))
     x, level = _ranked(problem, carrier, dual, sharp)
-    met = 0
+    met, spent = 0, 0.0
+    columns = MOST_NEW + (0 if state.columns is None else state.columns.shape[0])
+    master = 40.0 * columns * min(columns, problem.n_samples * problem.n_outputs) ** 2
     for size in MORE if gap <= FAR else ():
         if watch():
             break
-        # the more starts, the more of the small basins: a master costs as much as ten thousand starts
+        # the more starts, the more of the small basins; they may cost as much as a few masters
         part = int(size * wide)
         again = carrier.pull(rng.standard_normal((part, problem.n_outputs)) @ dual)
         near = _near(active, part, (-1.0, 0.3), evener, lengths, rng)
@@ -127,15 +126,17 @@ def price(
             sharp.append(sharpen(problem, rows, dual, sharp[0][near_top][:exact], EPSILONS[1:], state.threads))
         more, heights = _ranked(problem, carrier, dual, sharp)
         violated = more[heights > 1.0 + 0.02 * gap]
-        old = unit_rows(x[level > 1.0] @ lengths)
+        old = unit_rows(different(x[level > 1.0], MOST_BASINS, 1e-2, lengths) @ lengths)
         fresh = different(violated, MOST_BASINS, 1e-2, lengths)
-        news = int(((unit_rows(fresh @ lengths) @ old.T).max(axis=1, initial=-1.0) < 1.0 - 5e-5).sum())
+        news = int(((unit_rows(fresh @ lengths) @ old.T).max(axis=1, initial=-1.0) < 1.0 - 2e-4).sum())
         x, level = np.vstack([x, more]), np.concatenate([level, heights])
         order = np.argsort(-level, kind="stable")
         x, level = x[order], level[order]
         met += news
-        LOGGER.debug("%d further starts: %d new violated maxima", 4 * part, news)
-        if news < FEW * max(1.0, size) or met > ENOUGH:
+        LOGGER.debug("%d further starts: %d new violated maxima beside %d", 4 * part, news, old.shape[0])
+        spent += 0.5 * cost * 4 * part
+        few_news = news < SHARE * old.shape[0] and spent > master
+        if news < FEW * max(1.0, size) or few_news or met > ENOUGH:
             break
     state.basins = different(x[level > LOW], most, 1e-2, lengths)
     return Found(x, level, x[:0])
