@@ -109,7 +109,9 @@ def recalled(
 
     None where there is no such memory, pools are not for the problem, or the master fails.
     """
-    if not memory or memory.get("geometry") is not problem.geometry or not applies(problem, carrier):
+    if not memory or memory.get("geometry") is not problem.geometry:
+        return None
+    if carrier.dimension > SLIDING or not applies(problem, carrier):
         return None
     state = first_state(problem, carrier, None)
     state.columns, state.column_masses, state.basins = memory["columns"], memory["masses"], memory["basins"]
