@@ -19,7 +19,7 @@ from ..checker.document import write_document
 from ..checker.refute import measure_energy_lower
 from ..checker.verify import FREE_MASS
 from ..errors import InputError
-from ..free_bias import surrogate
+from ..free_bias import FIRST, lifted, lifted_neurons, lowered, surrogate
 from ..measure import Measure
 from ..plugins import Registry
 from ..problem import MeanFieldProblem, TwoLayerProblem
@@ -100,8 +100,7 @@ def certify(
     supremum. progress(upper, lower, open nodes), checkpoint (a file to resume from) and workers go to the engines.
     refute: the candidate is refuted where another measure is proved better by more than this fraction of its energy;
     by default 1e-4 for a Measure or a network, whose optimality is the question, and 0.1 for a Solution, whose solver
-    may well have stopped early and whose bounds are what is asked for (math.inf: do not try). Not tried where the hidden
-    bias is unpenalised.
+    may well have stopped early and whose bounds are what is asked for (math.inf: do not try).
 
     The bounds are on the infimum over measures. For an activation that is not positively homogeneous that is a
     relaxation of networks of integer width: the lower bound holds for them too, the upper one is the measure's.
@@ -132,7 +131,9 @@ def certify(
     with blas_threads(entries_of(problem)):
         if problem.geometry.free_parameters:
             inner = _proved(surrogate(problem), measure, dual, upper, engine, limits, math.inf, started)
-            return of_problem(problem, inner)
+            found = of_problem(problem, inner)
+            left = max(2.0, 0.2 * limits.seconds)
+            return _refuted(problem, found, dual, refute, seconds=left) if found.relative_gap > refute else found
         if problem.width is None or (problem.width_binds and not _spare(problem, measure, engine)):
             return _proved(problem, measure, dual, upper, engine, limits, refute, started)
         if problem.width_binds:
@@ -257,6 +258,8 @@ def _refuted(
     least = measure_energy_lower(problem, certificate.measure)
     if not math.isfinite(least):
         return certificate
+    if problem.geometry.free_parameters:
+        return _refuted_free_bias(problem, certificate, dual, least, threshold, deadline)
     current, neuron = certificate.measure, certificate.neuron
     for attempt in range(6):
         z = dual if attempt == 0 else problem.dual_point(current)
@@ -272,6 +275,28 @@ def _refuted(
             start = Measure(start.atoms, start.masses * (problem.width / start.total_mass), start.neurons)
         current = reoptimised(problem, start)
         better, upper = energy_upper(problem, current)
+        if upper < least - threshold * abs(least):
+            return replace(certificate, verdict="refuted", neuron=neuron, refutation=Refutation(better, upper, least))
+        if time.monotonic() > deadline:
+            break
+    return replace(certificate, neuron=neuron)
+
+
+def _refuted_free_bias(
+    problem: TwoLayerProblem, certificate: Certificate, dual: Array, least: float, threshold: float, deadline: float
+) -> Certificate:
+    """The same where the hidden bias costs nothing: neurons are looked for with a cheap bias, energies are the problem's own."""
+    free = problem.with_free_mass()
+    posed = surrogate(free, FIRST)
+    current, neuron = lowered(free, certificate.measure, FIRST), certificate.neuron
+    for attempt in range(6):
+        z = dual if attempt == 0 else free.dual_point(lifted(free, current, FIRST))
+        found = violating_neurons(posed, z, seed=attempt)
+        if attempt == 0 and found.shape[0]:
+            neuron = worst_first(problem, z, _with_row(lifted_neurons(free, found, FIRST), neuron))[0]
+        mass = 0.1 * float(np.mean(current.masses)) if current.n_atoms else 1.0
+        current = reoptimised(posed, with_neurons(posed, current, found, mass) if found.shape[0] else current)
+        better, upper = energy_upper(problem, problem.within_width(lifted(free, current, FIRST)))
         if upper < least - threshold * abs(least):
             return replace(certificate, verdict="refuted", neuron=neuron, refutation=Refutation(better, upper, least))
         if time.monotonic() > deadline:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import DenseGeometry, DiagonalPlusLowRank, FactorGeometry
+from ..geometry import DenseGeometry, DiagonalPlusLowRank, FactorGeometry, FreeBiasGeometry
 from ..measure import Measure
 from ..problem import TwoLayerProblem
 from ..rounding import down, matmul_bounds, matmul_interval, square_interval, sum_lower, sum_upper, up
@@ -16,13 +16,17 @@ Array = NDArray[np.float64]
 
 
 def cost_lower(problem: TwoLayerProblem, measure: Measure) -> Array:
-    """Rigorous lower bounds on the atoms' costs; for a factor geometry the cost of the very neurons given.
+    """Rigorous lower bounds on the atoms' costs; for a factor geometry the cost of the very neurons given, with a free bias
+    that of their input weights.
 
     Otherwise c(h) = max_x 2 h.x - x^T K x, so that any x bounds it from below: x is K^-1 h up to rounding.
     """
     geometry, h = problem.geometry, measure.atoms
     if isinstance(geometry, FactorGeometry) and measure.neurons is not None:
         low, _ = square_interval(measure.neurons, measure.neurons)
+        return np.maximum(sum_lower(low, axis=1), 0.0)
+    if isinstance(geometry, FreeBiasGeometry) and measure.neurons is not None:
+        low, _ = square_interval(measure.neurons[:, :-1], measure.neurons[:, :-1])
         return np.maximum(sum_lower(low, axis=1), 0.0)
     if isinstance(geometry, DiagonalPlusLowRank):
         b = geometry.coefficients(h)

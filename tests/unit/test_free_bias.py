@@ -201,3 +201,50 @@ def test_no_other_proof_is_taken_for_one_under_a_free_bias(kind: str) -> None:
     proof = {"kind": kind, "words": "", "bound": encode_float(1e300), "artefact": {}}
     with pytest.raises(CertificateError, match="unpenalised hidden bias"):
         supremum(problem(), np.zeros((2, 14)), proof)
+
+
+@pytest.mark.parametrize("activation", ["relu", "linear"])
+@pytest.mark.parametrize("kept", [0, 1, "all"])
+def test_a_candidate_is_refuted_by_a_better_measure(activation: str, kept: int | str, tmp_path: Path) -> None:
+    p = problem(activation)
+    best = mfo.solve(p).measure
+    assert best.neurons is not None
+    count, factor = (best.n_atoms, 1.3) if kept == "all" else (int(kept), 1.0)
+    candidate = mfo.Measure(best.atoms[:count], factor * best.masses[:count], best.neurons[:count])
+    certificate = mfo.certify(p, candidate, time_limit=5.0)
+    assert certificate.verdict == "refuted"
+    found = certificate.refutation
+    assert found is not None
+    assert found.candidate_lower <= p.energy(candidate) * (1 + 1e-12)
+    assert p.energy(found.better) <= found.upper * (1 + 1e-9)
+    assert found.upper < found.candidate_lower
+    assert certificate.lower_bound <= found.upper
+    # the neuron lowers the energy: its first variation at the candidate is negative, whatever its bias costs nothing
+    assert certificate.neuron is not None
+    theta = certificate.neuron[None, :]
+    response = p.dual_point(candidate) @ p.features(p.geometry.preactivation(theta)).T
+    gain = float(np.square(response).sum()) / (4.0 * p.lambda2) - p.lambda1 * float(np.square(theta[:, :-1]).sum())
+    assert kept == "all" or gain > 0
+    certificate.save(tmp_path / "c.json")
+    assert mfo.verify(tmp_path / "c.json", p).lower_bound == certificate.lower_bound
+
+
+def test_an_optimum_is_not_refuted() -> None:
+    p = problem()
+    certificate = mfo.certify(p, mfo.solve(p).measure, time_limit=5.0)
+    assert certificate.verdict == "proved"
+    assert certificate.refutation is None
+
+
+def test_the_candidate_has_at_least_the_energy_said() -> None:
+    """Neurons of large weights, large biases, and none."""
+    from meanfield_opt.checker.refute import measure_energy_lower
+
+    p = problem("leaky_relu")
+    for size in (1e-3, 1.0, 1e3):
+        theta = size * RNG.standard_normal((4, 3)) * np.array([1.0, 1.0, 50.0])
+        m = mfo.Measure(p.geometry.preactivation(theta), np.full(4, 0.7 / size), theta)
+        least, energy = measure_energy_lower(p, m), p.energy(m)
+        cost = 0.7 / size * p.lambda1 * float(np.square(theta[:, :-1]).sum())
+        assert cost * (1 - 1e-12) <= least <= energy * (1 + 1e-12)
+        assert least >= energy * (1 - 1e-6)
