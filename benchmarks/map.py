@@ -1,28 +1,53 @@
-"""The map of docs/map.md: run with a journal path; it resumes. Usage: python benchmarks/map.py JOURNAL CSV [LATENTS ...]."""
+"""The map of docs/map.md: run with a journal path; it resumes. Usage: python benchmarks/map.py JOURNAL CSV [PART ...].
+
+Parts: "core" (d = 2, 3 at penalty 0.05: 138 cells), "penalties", "labels" (d = 4), "widths", "copies"; all by default.
+Beside the CSV a JSON file of the same name holds the versions that made it.
+"""
 
 from __future__ import annotations
 
+import json
+import platform
 import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 import meanfield_opt as mfo
 
-HOMOGENEOUS = ["relu", "leaky_relu", "absolute", "linear"]
+FREE: list[Any] = ["relu", "leaky_relu", "absolute", "linear", "step", ("sign", {"threshold": 1.0})]
 THRESHOLD = ["step", "hard_sigmoid", "relu6", "shifted_relu"]
-ODD = ["tanh", "erf", "softsign", "sin", "hard_tanh", ("sign", {"threshold": 1.0}), "sign", "cubic"]
+ODD: list[Any] = ["tanh", "erf", "softsign", "sin", "hard_tanh", ("sign", {"threshold": 1.0}), "sign", "cubic"]
 OTHER = ["sigmoid", "softplus", "gelu", "silu", "squared_relu"]
+WIDE = [*ODD, *THRESHOLD, *OTHER]
+
+#: (latents, penalties, widths of those that need one, copies); activations of FREE take free mass
+PARTS: dict[str, list[tuple[int, tuple[float, ...], tuple[float, ...], int]]] = {
+    "core": [(2, (0.05,), (8.0,), 1), (3, (0.05,), (8.0,), 1)],
+    "penalties": [(2, (0.01, 0.2), (8.0,), 1), (3, (0.01, 0.2), (8.0,), 1)],
+    "labels": [(4, (0.05,), (8.0,), 1)],
+    "widths": [(2, (0.05,), (4.0, 32.0), 1)],
+    "copies": [(2, (0.05,), (8.0,), 3)],
+}
 
 
-def main(journal: str, target: str, latents: list[int]) -> None:
-    """Free mass where activations are homogeneous or finite-valued, width 8 otherwise."""
-    common = {"alignments": (0.0, 0.5, 2.0), "penalties": (0.05,), "journal": journal, "workers": 1, "time_limit": 20.0}
+def main(journal: str, target: str, parts: list[str]) -> None:
+    """Free mass where activations are homogeneous or finite-valued, a width otherwise."""
     import pandas
 
     tables = []
-    for d in latents:
-        tables.append(mfo.scan([*HOMOGENEOUS, "step", ("sign", {"threshold": 1.0})], latents=(d,), **common))
-        tables.append(mfo.scan([*ODD, *THRESHOLD, *OTHER], latents=(d,), widths=(8.0,), **common))
+    for part in parts:
+        for d, penalties, widths, copies in PARTS[part]:
+            common: dict[str, Any] = {"alignments": (0.0, 0.5, 2.0), "penalties": penalties, "latents": (d,)}
+            common |= {"copies": (copies,), "journal": journal, "workers": 1, "time_limit": 20.0}
+            if part != "widths":
+                tables.append(mfo.scan(FREE, **common))
+            tables.append(mfo.scan(WIDE, widths=widths, **common))
     pandas.concat(tables, ignore_index=True).to_csv(target, index=False, float_format="%.10g")
+    about = {"python": platform.python_version(), "parts": parts}
+    about |= {name: version(name) for name in ("meanfield-opt", "numpy", "scipy", "python-flint")}
+    Path(target).with_suffix(".json").write_text(json.dumps(about, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], [int(x) for x in sys.argv[3:]] or [2, 3])
+    main(sys.argv[1], sys.argv[2], sys.argv[3:] or list(PARTS))

@@ -14,6 +14,7 @@ from .loss import Loss
 from .losses.user import loss_from
 from .map_plot import phase_diagram
 from .measure import Measure
+from .network_bound import NetworkBound, network_bound
 from .path import path
 from .pattern import Pattern, patterns
 from .plugins import activation, loss, register_activation, register_loss
@@ -41,6 +42,7 @@ __all__ = [
     "MeanFieldError",
     "MeanFieldProblem",
     "Measure",
+    "NetworkBound",
     "Pattern",
     "RefusalError",
     "Solution",
@@ -65,6 +67,7 @@ __all__ = [
     "loss",
     "loss_from",
     "metrics",
+    "network_bound",
     "path",
     "patterns",
     "phase_diagram",
