@@ -221,7 +221,7 @@ def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: 
     reached = master_energy(problem, features[keep], cost[keep], few.readouts, few.masses)
     if reached <= most:
         state.particles, state.energy = few, reached
-    _sparsest(problem, carrier, state, energy + 0.2 * tolerance * abs(energy))
+    _sparsest(problem, carrier, state, energy + 0.2 * tolerance * abs(energy), 40 if tolerance < 1e-4 else 12)
 
 
 def _merged(problem: TwoLayerProblem, carrier: Carrier, atoms: Particles, most: float, tolerance: float) -> Particles:
@@ -247,14 +247,14 @@ def _merged(problem: TwoLayerProblem, carrier: Carrier, atoms: Particles, most: 
     return atoms
 
 
-def _sparsest(problem: TwoLayerProblem, carrier: Carrier, state: State, most: float) -> None:
+def _sparsest(problem: TwoLayerProblem, carrier: Carrier, state: State, most: float, steps: int) -> None:
     """Near atoms merged, dust dropped, the rest polished: taken where the energy stays at ``most`` or below."""
     for angle in (3e-2, 3e-3, 3e-4):
         few = merge(problem, carrier, prune(carrier, state.particles, 1e-4), angle)
         if few.count >= state.particles.count:
             continue
         if newton.applies(problem, carrier, few.count):
-            few = newton.polish(problem, carrier, few, first=1e-4, last=1e-12, steps=40)
+            few = newton.polish(problem, carrier, few, first=1e-4, last=1e-12, steps=steps)
         elif carrier.dimension > SLIDING:
             rows = carrier.patterns(np.eye(carrier.dimension)).T
             few = glide(problem, carrier, rows, few, eps=1e-4, iterations=200, threads=state.threads)

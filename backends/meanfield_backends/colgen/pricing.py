@@ -112,23 +112,26 @@ def price(
     columns = MOST_NEW + (0 if state.columns is None else state.columns.shape[0])
     master = 40.0 * columns * min(columns, problem.n_samples * problem.n_outputs) ** 2
     for size in MORE if gap <= FAR else ():
-        if watch():
+        # a master takes no more columns; what else is violated shows at the next dual point
+        if watch() or different(x[level > 1.0], MOST_NEW, min(0.05, gap), lengths).shape[0] == MOST_NEW:
             break
         # the more starts, the more of the small basins; they may cost as much as a few masters
         part = int(size * wide)
         again = carrier.pull(rng.standard_normal((part, problem.n_outputs)) @ dual)
         near = _near(active, part, (-1.0, 0.3), evener, lengths, rng)
         sharp = [maxima(np.vstack([_random(2 * part, evener, rng), again, near]))]
+        old = unit_rows(different(x[level > 1.0], MOST_BASINS, 1e-2, lengths) @ lengths)
+
+        def unmet(rest: Array, old: Array = old) -> NDArray[np.bool_]:
+            return np.asarray((unit_rows(rest @ lengths) @ old.T).max(axis=1, initial=-1.0) < 1.0 - 2e-4)
+
         if not watch():
-            near_top = (
-                levels(problem, dual, problem.features(carrier.patterns(sharp[0])), carrier.cost(sharp[0])) > HOPE
-            )
-            sharp.append(sharpen(problem, rows, dual, sharp[0][near_top][:exact], EPSILONS[1:], state.threads))
+            hopeful = levels(problem, dual, problem.features(carrier.patterns(sharp[0])), carrier.cost(sharp[0])) > HOPE
+            ends = sharp[0][hopeful & unmet(sharp[0])][:exact]
+            sharp.append(sharpen(problem, rows, dual, ends, EPSILONS[1:], state.threads))
         more, heights = _ranked(problem, carrier, dual, sharp)
         violated = more[heights > 1.0 + 0.02 * gap]
-        old = unit_rows(different(x[level > 1.0], MOST_BASINS, 1e-2, lengths) @ lengths)
-        fresh = different(violated, MOST_BASINS, 1e-2, lengths)
-        news = int(((unit_rows(fresh @ lengths) @ old.T).max(axis=1, initial=-1.0) < 1.0 - 2e-4).sum())
+        news = int(unmet(different(violated, MOST_BASINS, 1e-2, lengths)).sum())
         x, level = np.vstack([x, more]), np.concatenate([level, heights])
         order = np.argsort(-level, kind="stable")
         x, level = x[order], level[order]
