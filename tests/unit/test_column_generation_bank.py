@@ -123,3 +123,57 @@ def test_hinge_on_points_of_the_plane(name: str) -> None:
         other = mfo.solve(problem, "clarabel")
         assert solution.energy <= other.energy * (1 + 1e-4)
         assert mfo.certify(problem, solution, time_limit=20, workers=1).relative_gap <= 3e-4
+
+
+def every_pattern(problem: mfo.TwoLayerProblem, draws: int = 200_000) -> np.ndarray:
+    """Random neurons (N, r), of which only those with different features are kept, the cheapest of each."""
+    rng = np.random.default_rng(3)
+    theta = rng.standard_normal((draws, problem.geometry.n_parameters)) * 10.0 ** rng.uniform(-0.5, 1.5, (draws, 1))
+    theta = theta[np.argsort(np.square(theta).sum(axis=1))]
+    features = problem.features(problem.geometry.preactivation(theta))
+    _, first = np.unique(features, axis=0, return_index=True)
+    return np.asarray(theta[first])
+
+
+@pytest.mark.parametrize("inputs", [1, 2])
+@pytest.mark.parametrize("name", ["step", "sign"])
+def test_steps_are_priced_at_all_corners(name: str, inputs: int) -> None:
+    """No random neuron is better than the corners say; sign stopped at 1.317 with a gap of 0.3 before."""
+    x, y = data(20, inputs)
+    phi = mfo.activation("sign", threshold=1.0) if name == "sign" else mfo.activation("step")
+    problem = mfo.problems.dataset(x, y, activation=phi, lambda1=0.1, lambda2=0.1, width=4.0)
+    solution = mfo.solve(problem)
+    assert solution.status is mfo.Status.SOLVED
+    assert solution.stats["sampled_gap"] <= 1e-6
+    if inputs == 2:
+        assert solution.energy == pytest.approx(1.172026 if name == "sign" else 1.666390, rel=1e-5)
+    theta = every_pattern(problem)
+    top = np.square(solution.dual @ problem.features(problem.geometry.preactivation(theta)).T).sum(axis=0)
+    _, bound = best_scale(problem, solution.dual, top, np.square(theta).sum(axis=1))
+    assert bound >= solution.energy * (1 - 1e-6)
+    # neurons keep away from the thresholds far enough for a rigorous energy
+    certificate = mfo.certify(problem, solution, time_limit=2.0, refute=np.inf, workers=1)
+    assert certificate.upper_bound == pytest.approx(solution.energy, rel=1e-9)
+
+
+def test_steps_with_free_mass_and_a_hinge() -> None:
+    x, y = data(12)
+    problem = mfo.problems.dataset(x, y, activation="step", loss="hinge", lambda1=0.1, lambda2=0.1)
+    solution = mfo.solve(problem)
+    assert solution.stats["sampled_gap"] <= 1e-6
+
+
+def test_steps_on_a_hypercube_agree_with_the_enumeration() -> None:
+    problem = mfo.problems.hypercube(2, activation="step", lambda1=0.05, lambda2=0.05)
+    exact = mfo.solve(problem, "enumeration")
+    assert mfo.solve(problem).energy == pytest.approx(exact.energy, rel=1e-6)
+
+
+def test_many_steps_are_searched_by_swaps() -> None:
+    """Beyond the list the search is random: it says less, but finds a good measure."""
+    x, y = data(40, 3)
+    problem = mfo.problems.dataset(
+        x, y, activation=mfo.activation("sign", threshold=1.0), lambda1=0.5, lambda2=0.5, width=4.0
+    )
+    solution = mfo.solve(problem, time_limit=5.0)
+    assert solution.energy < 0.8 * problem.loss.value(0.0 * problem.targets, problem.targets)

@@ -20,6 +20,7 @@ from meanfield_opt.losses.output_bias import OutputBias
 from meanfield_opt.problem import TwoLayerProblem
 from meanfield_opt.solution import Status
 
+from . import corners
 from .bound import relative_gap
 from .carrier import BoxCarrier, Carrier, ThetaCarrier
 from .master import master_energy
@@ -37,6 +38,8 @@ LOGGER = logging.getLogger(__name__)
 MOST_UNKNOWNS, MOST_PARAMETERS = 700, 24
 #: columns kept, and the level below which they are forgotten
 MOST_COLUMNS, LOW = 800, 0.7
+#: weights of a neuron up to which corners of cells are searched at random where they are too many to list
+MOST_CORNERED = 4
 #: maxima of the level that are remembered, and how high they are
 MOST_BASINS, HIGH = 400, 0.9
 #: how many times the starts of the first rounds are made near the end, and by the search that ends the run
@@ -74,7 +77,12 @@ def refusal(problem: TwoLayerProblem) -> str | None:
     if problem.geometry.n_parameters > MOST_PARAMETERS:
         return f"thorough pricing is for at most {MOST_PARAMETERS} weights of a neuron."
     if problem.activation.levels is not None:
-        return f"{problem.activation.name} has no slopes to climb on."
+        ends = corners.thresholds(problem.activation)
+        if ends is None:
+            return f"{problem.activation.name} has no slopes to climb on."
+        _, choices = corners.count(problem.n_samples, problem.geometry.n_parameters, ends.size)
+        if problem.geometry.n_parameters > MOST_CORNERED and choices > corners.MOST_CHOICES:
+            return f"{problem.activation.name} has no slopes to climb on, and too many cells."
     if parts_of(problem) is None:
         return "it is not given by residuals."
     return None
@@ -90,6 +98,7 @@ class Bank:
     masses: Array
     readouts: Array
     basins: Array
+    corners: list[corners.Corners] | None = None
 
     def take(self, keep: NDArray[np.intp]) -> None:
         """Keep only these columns."""
@@ -163,7 +172,7 @@ def rounds(
         kappa = state.kappa
         if watch.over():
             return Status.TIME_LIMIT
-        if math.isfinite(problem.loss.curvature()) and gap < 0.3:
+        if math.isfinite(problem.loss.curvature()) and problem.activation.levels is None and gap < 0.3:
             _slid(problem, weights, bank, rows, gap, watch)
             if not _master(problem, parts, carrier, state, bank, scale, accuracy):
                 return Status.INACCURATE
@@ -176,6 +185,8 @@ def _price(
     pricing: Pricing, bank: Bank, starts: int, gap: float, rng: np.random.Generator, watch: Stopwatch
 ) -> tuple[Array, Array]:
     """Local maxima of the level and the levels there; the high ones are remembered as starts of later searches."""
+    if pricing.problem.activation.levels is not None:
+        return _price_corners(pricing, bank, starts, rng)
     known = np.vstack([bank.theta, bank.basins])
     if known.shape[0]:
         level = pricing.level(known)
@@ -202,6 +213,25 @@ def _price(
     high = np.flatnonzero(level > HIGH)
     bank.basins = found[high[apart(pricing, found[high], level[high], MOST_BASINS, 1e-2)]]
     return found, level
+
+
+def _price_corners(pricing: Pricing, bank: Bank, starts: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """The best corners of cells; where they are not all listed, also those a few swaps away from the best."""
+    groups = corners.listed(pricing.rows, pricing.problem.activation, rng) if bank.corners is None else bank.corners
+    if bank.corners is None and all(group.complete for group in groups):
+        bank.corners = groups
+    found, _ = corners.price(pricing, groups, 2 * MOST_NEW)
+    if bank.corners is None:
+        for _ in range(3 if starts < MOST_STARTS else 12):
+            level = pricing.level(found)
+            best = found[apart(pricing, found, level, 2 * MOST_NEW, 1e-6)]
+            more, _ = corners.price(pricing, corners.swapped(pricing, best, rng), 2 * MOST_NEW)
+            if more.shape[0] == 0 or not pricing.level(more).max() > level.max() * (1.0 + 1e-12):
+                found = np.vstack([found, more])
+                break
+            found = np.vstack([found, more])
+    found = np.vstack([found, bank.theta])
+    return found, pricing.level(found)
 
 
 def _starts(pricing: Pricing, count: int, rng: np.random.Generator) -> Array:
