@@ -84,7 +84,8 @@ def box_bounds(form: NeuronForm, cells: Cells, top: float = -np.inf) -> tuple[Ar
     at_lo, at_hi = matmul_bounds(place.mid, form.rows.T)
     spread, wide = place.spread(form.rows)
     t_lo, t_hi = down(at_lo - spread), up(at_hi + spread)
-    bound, value = _about_centre(form, place, (at_lo, at_hi), (t_lo, t_hi), spread, wide)
+    with np.errstate(invalid="ignore", over="ignore"):  # a jump has infinite slopes: NaN, and then the bound apart
+        bound, value = _about_centre(form, place, (at_lo, at_hi), (t_lo, t_hi), spread, wide)
     left = np.flatnonzero(~(bound <= top))
     if left.size:
         other = _apart(form, cells[left], t_lo[left], t_hi[left])
