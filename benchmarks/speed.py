@@ -1,6 +1,6 @@
 """Speed of the default backend, and of others on the same problems in the same run.
 
-    python benchmarks/speed.py hypercube | teacher | digits | scaling | exponents | path      [--out benchmarks/results]
+    python benchmarks/speed.py hypercube | teacher | digits | validation | scaling | large | exponents | path      [--out benchmarks/results]
 
 Each part prints its rows and writes speed_<part>.json with versions and machine. Times are given twice: seconds on the clock, and seconds
 of processor time, which a busy machine distorts less. "gap" is the sampled one, an estimate; "certified" is proved.
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from digits_frontier import frontier, validation
 
 import meanfield_opt as mfo
 
@@ -142,13 +143,6 @@ def teacher(limit: float = 60.0) -> Iterator[Row]:
         yield {"lambda": penalty, **networks(problem, 512, 10 if limit >= 60 else 2)}
 
 
-def digits(limit: float = 300.0) -> Iterator[Row]:
-    """All 1797 digits in 64 dimensions."""
-    for labels in (("parity", "magnitude"), ("onehot",)):
-        problem = mfo.problems.digits(labels=labels, samples=None, lambda1=1.0, lambda2=1.0)
-        yield {"labels": labels, **ours(problem, "column generation", time_limit=limit, tolerance=1e-3)[1]}
-
-
 def scaling() -> Iterator[Row]:
     """One search (16 starts, 10 ascent steps) and ten slide steps on 64 atoms, d_X = 50: processor time and peak memory against P."""
     from meanfield_backends.colgen.carrier import ThetaCarrier
@@ -172,6 +166,13 @@ def scaling() -> Iterator[Row]:
         yield {"samples": samples, "seconds": wall, "cpu_seconds": cpu, "peak_gb": peak}
     p, t = np.log(np.array(seen)).T
     yield {"exponent": float(np.polyfit(p, t, 1)[0])}
+
+
+def large(limit: float = 300.0) -> Iterator[Row]:
+    """P = 20,000, d_X = 50: a teacher's labels at a three-hundredth of P as penalty; seconds, gap and peak memory."""
+    problem = teacher_problem(20_000 / 300, 20_000, 50, 3)
+    _, row = ours(problem, "column generation", tolerance=1e-3, time_limit=limit)
+    yield {"samples": 20_000, **row, "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
 
 
 def exponents() -> Iterator[Row]:
@@ -226,7 +227,8 @@ def run(name: str, rows: Iterator[Row], folder: Path) -> None:
 
 
 PARTS: dict[str, Callable[..., Iterator[Row]]] = {
-    "hypercube": hypercube, "teacher": teacher, "digits": digits, "scaling": scaling, "exponents": exponents, "path": path,
+    "hypercube": hypercube, "teacher": teacher, "digits": frontier, "validation": validation, "scaling": scaling, "large": large,
+    "exponents": exponents, "path": path,
 }  # fmt: skip
 
 if __name__ == "__main__":

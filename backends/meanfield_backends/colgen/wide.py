@@ -211,6 +211,6 @@ def _slide(run: Run, state: State, gap: float) -> Particles:
     few = merge(run.problem, run.carrier, prune(run.carrier, state.particles, 1e-4), 3e-2)
     moved = glide(
         run.problem, run.carrier, run.rows, few,
-        eps=min(1e-2, 1e-2 * gap), iterations=STEPS, watch=run.watch.over, threads=state.threads,
+        eps=min(1e-2, 0.1 * gap), iterations=STEPS, watch=run.watch.over, threads=state.threads,
     )  # fmt: skip
     return merge(run.problem, run.carrier, prune(run.carrier, moved, 1e-6), 5e-3)
