@@ -18,9 +18,11 @@ import meanfield_opt as mfo
 from meanfield_backends.colgen.ascent import ascend, sharpen
 from meanfield_backends.colgen.carrier import ThetaCarrier
 from meanfield_backends.colgen.dictionary import solve_dictionary
+from meanfield_backends.colgen.glide import glide
 from meanfield_backends.colgen.masses import interior_point
 from meanfield_backends.colgen.search import search
 from meanfield_backends.colgen.slide import Particles, slide
+from meanfield_backends.colgen.sweep import sweep
 
 pytest.importorskip("pytest_benchmark")
 
@@ -71,6 +73,22 @@ def test_slide(benchmark: Any) -> None:
     carrier = ThetaCarrier(problem.geometry)
     particles = Particles(rng.standard_normal((200, 11)), rng.standard_normal((3, 200)), np.ones(200))
     moved = benchmark(lambda: slide(problem, carrier, particles, eps=0.01, iterations=50))
+    assert moved.count > 0
+
+
+def test_sweep(benchmark: Any) -> None:
+    problem = teacher(1800, 64, 2)
+    rows = problem.geometry.preactivation(np.eye(65)).T
+    starts = np.random.default_rng(0).standard_normal((384, 65))
+    _, level = benchmark(lambda: sweep(problem, rows, problem.targets, starts, 40, lambda: False))
+    assert level.min() > 0
+
+
+def test_glide(benchmark: Any) -> None:
+    problem, rng = teacher(1800, 64, 2), np.random.default_rng(0)
+    carrier, rows = ThetaCarrier(problem.geometry), problem.geometry.preactivation(np.eye(65)).T
+    particles = Particles(rng.standard_normal((400, 65)), rng.standard_normal((2, 400)), np.ones(400))
+    moved = benchmark.pedantic(lambda: glide(problem, carrier, rows, particles, eps=0.01, iterations=50), rounds=3)
     assert moved.count > 0
 
 

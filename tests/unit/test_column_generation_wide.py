@@ -116,6 +116,17 @@ def test_descend_finds_minima() -> None:
     )
     assert descend(valley, np.ones(2), 10, value_tolerance=0.0).steps == 0
 
+    def coarse(x: Array) -> tuple[float, Array]:  # in single precision gradients of neighbours may be equal
+        return float(np.float32(0.5 * x @ x)), x.astype(np.float32).astype(np.float64)
+
+    for begin in (1.0, 1.0 + 1e-7, 1e-3):
+        assert descend(coarse, np.full(5, begin), 200, value_tolerance=0.0).value < 1e-6
+
+    def flat(x: Array) -> tuple[float, Array]:  # a gradient that does not change at all
+        return -float(x.sum()), -np.ones(3)
+
+    assert descend(flat, np.zeros(3), 30, value_tolerance=0.0).steps == 30
+
 
 @pytest.mark.parametrize("columns", [30, 900])
 def test_the_working_set_reaches_the_whole_master(columns: int) -> None:

@@ -143,12 +143,12 @@ def descend(
         step_step, step_new = t * float(weights @ with_step), t * float(weights @ with_new)
         new_new, new_old = float(g_new @ g_new), float(with_new[last])
         with_change = with_new - products[:, last]
-        change_change = new_new - 2.0 * new_old + products[last, last]
-        step_change = step_new - float(with_step[last])
-        if step_change > 1e-10 * np.sqrt(step_step * max(change_change, 0.0)):
+        change = g_new - g  # its products are small differences: these two not from others
+        change_change, step_change = float(change @ change), t * float(direction @ change)
+        if step_change > 1e-10 * np.sqrt(step_step * change_change) > 0:
             i = pairs[0] if len(pairs) == memory else len(pairs)
             pairs.append(i)
-            basis[i], basis[memory + i] = t * direction, g_new - g
+            basis[i], basis[memory + i] = t * direction, change
             for row, known in ((i, with_step), (memory + i, with_change)):
                 products[row], products[:, row] = known, known
             products[i, i], products[memory + i, memory + i] = step_step, change_change
