@@ -29,6 +29,7 @@ from .colgen.loop import run
 from .colgen.search import search
 from .colgen.state import Settings, State
 from .kinds import MOST_KINDS, solve_kinds
+from .two_levels import two_level_start
 
 #: how much longer the first neurons are than the limit's, where phi has one at infinity
 LONG = 10.0
@@ -67,6 +68,8 @@ class ColumnGeneration(Backend):
             part = self.solve(problem.with_free_mass(), options)
             return replace(part, problem=problem, measure=problem.within_width(part.measure))
         far = check_attained(problem, options)
+        if far is None and options.start is None and problem.activation.levels is not None:
+            far = two_level_start(problem)
         if options.start is None and far is not None:
             options = replace(options, start=far)
         if use_symmetry and options.start is None and orbit.refusal(problem) is None:

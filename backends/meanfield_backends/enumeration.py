@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -15,7 +16,9 @@ from meanfield_opt.measure import Measure
 from meanfield_opt.problem import MeanFieldProblem, TwoLayerProblem
 from meanfield_opt.solution import Solution, Status
 
+from .colgen.bank import parts_of
 from .colgen.master import solve_master
+from .colgen.saddle import solve_saddle
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class Enumeration(Backend):
         readouts = np.zeros((problem.n_outputs, 0))
         dual = problem.dual_point(Measure.zero(problem.n_samples))
         status, kappa, top = Status.ITERATION_LIMIT, 0.0, 0.0
+        parts = parts_of(problem)
+        scale = max(problem.loss.value(np.zeros_like(problem.targets), problem.targets), 1e-300)
         for _ in range(options.max_iterations or 200):
             response = dual @ features.T
             level = problem.lambda1 * cost + kappa
@@ -71,18 +76,23 @@ class Enumeration(Backend):
             top = float(ratio.max(initial=0.0))
             fresh = np.setdiff1d(np.argsort(-ratio)[:64], active)
             fresh = fresh[ratio[fresh] > 1.0 + 0.1 * options.tolerance]
-            if fresh.size == 0:
-                status = Status.SOLVED
+            if fresh.size == 0:  # where patterns in use are violated the master was not solved
+                status = Status.SOLVED if top <= 1.0 + 1e-2 * math.sqrt(options.tolerance) else Status.INACCURATE
                 break
             if active.size and time.monotonic() - started > options.time_limit:
                 status = Status.TIME_LIMIT
                 break
             active = np.concatenate([active, fresh])
             start = np.hstack([readouts, np.zeros((problem.n_outputs, fresh.size))])
-            master = solve_master(problem, features[active], cost[active], start, 1e-3 * options.tolerance, kappa)
-            readouts, kappa = master.readouts, master.kappa
-            masses = master.masses
-            dual = -problem.loss.gradient(readouts @ features[active], problem.targets)
+            found = solve_saddle(
+                parts, features[active], problem.lambda1 * cost[active], problem.lambda2, problem.width, scale
+            ) if parts is not None else None  # fmt: skip
+            if found is not None and found.gap < 1e-3 * options.tolerance:
+                readouts, kappa, masses, dual = found.readouts, found.kappa, found.masses, found.dual
+            else:
+                master = solve_master(problem, features[active], cost[active], start, 1e-3 * options.tolerance, kappa)
+                readouts, kappa, masses = master.readouts, master.kappa, master.masses
+                dual = -problem.loss.gradient(readouts @ features[active], problem.targets)
             used = masses > 1e-14 * masses.sum()
             active, readouts = active[used], readouts[:, used]
         if active.size == 0:

@@ -21,6 +21,7 @@ from ..checker.pairs import PairForm, kappa, pair_form, replay
 from ..checker.slopes import two_slopes
 from ..checker.tail import largest_cost, limit_activation
 from ..errors import CertificateError
+from ..measure import Measure
 from ..problem import TwoLayerProblem
 from .engine import Limits, Outcome, ProofEngine, Question, SupremumProof
 from .tail_search import find_tail
@@ -122,7 +123,12 @@ def attains(problem: TwoLayerProblem, dual: Array, form: PairForm) -> bool:
 
 
 def highest(phi: Activation, form: PairForm) -> float:
-    """The largest value met in the plane, at least 0: a grid, then smaller grids around its best points."""
+    """The largest value met in the plane, at least 0."""
+    return max(0.0, float(summits(phi, form)[0].max(initial=0.0)))
+
+
+def summits(phi: Activation, form: PairForm) -> tuple[Array, Array, Array]:
+    """(values, t, u) of the highest points met in the plane: a grid, then smaller grids around its best points."""
 
     def height(t: Array, u: Array) -> Array:
         rest = form.even * np.square(t + u) + form.odd * np.square(t - u)
@@ -130,7 +136,7 @@ def highest(phi: Activation, form: PairForm) -> float:
 
     far = form.far(0.0)
     if not math.isfinite(far):
-        return 0.0
+        return np.empty(0), np.empty(0), np.empty(0)
     line = np.sinh(np.linspace(-6.0, 6.0, 401)) / math.sinh(6.0) * far
     if phi.pieces is not None:
         kinks = [float(piece.right) for piece in phi.pieces if piece.right is not None]
@@ -156,7 +162,32 @@ def highest(phi: Activation, form: PairForm) -> float:
         # a narrow ridge is followed before the grids shrink
         edge = better & np.isin(at % 9, (0, 8)) | better & np.isin(at // 9, (0, 8))
         top, wide, tall = np.maximum(top, high), wide * np.where(edge, 1.0, 0.5), tall * np.where(edge, 1.0, 0.5)
-    return max(0.0, float(top.max()))
+    return top, t, u
+
+
+def two_level_measure(problem: TwoLayerProblem, dual: Array) -> Measure | None:
+    """Patterns beta 1 + gamma v_i and beta 1 - gamma v_i where the plane is highest at the best multiple of Z.
+
+    Where these attain the bound the optimum is made of them; masses are even, to be solved for. None where it does not apply.
+    """
+    if problem.width is None or pair_form(problem, dual) is None or not even_handed(problem, dual):
+        return None
+    z = rescaled_dual(problem, dual)
+    form = pair_form(problem, z)
+    assert form is not None
+    if not math.isfinite(form.reach):
+        tail = find_tail(problem, z, 5.0)
+        form = None if tail is None else pair_form(problem, z, tail.cost)
+        if form is None:
+            return None
+    value, t, u = summits(problem.activation, form)
+    apart = np.abs(t - u) > 1e-6 * np.maximum(np.abs(t), np.abs(u))
+    keep = apart & (value >= value[apart].max(initial=-math.inf) - 1e-3 * abs(form.strength))
+    y = problem.targets
+    rows = [np.where(s * row > 0, a, b) for a, b in zip(t[keep], u[keep]) for row in y for s in (1.0, -1.0)]
+    if not rows:
+        return None
+    return Measure(np.array(rows), np.full(len(rows), min(1.0, problem.width) / len(rows)))
 
 
 def _peaks(values: Array) -> NDArray[np.int64]:
