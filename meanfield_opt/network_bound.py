@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 MOST_NEURONS = 4
 MOST_PARAMETERS = 5
 MOST_SAMPLES = 500
+#: sizes for which whatever underflows is far below what the margins pay for
+LEAST_TAU, MOST_TARGET = 1e-150, 1e100
 BATCH = 512
 LEAST = 1e-12
 #: boxes wider than this take their corners into account where Z is chosen
@@ -105,8 +107,11 @@ class _Search:
             )
         self.problem, self.m = problem, neurons
         tau, r = tau_bounds(problem)[0], space.n_parameters
-        if not tau > 0:
-            raise InputError("the penalties are too small: their product vanishes in floating point.")
+        size = float(np.abs(problem.targets).max(initial=0.0))
+        if not tau >= LEAST_TAU or not (size == 0.0 or 1 / MOST_TARGET <= size <= MOST_TARGET):
+            raise InputError(
+                "network_bound takes targets and penalties of sizes nearer to 1: their squares must not underflow."
+            )
         self.boxes = BoxBounds(space.factor, problem.targets, slopes, tau)
         self.best, self.directions = math.inf, np.zeros((0, r))
         self.floor, self.count = math.inf, 0

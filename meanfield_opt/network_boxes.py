@@ -24,7 +24,7 @@ class BoxBounds:
         (p, r), d = rows.shape, targets.shape[0]
         self.picks = np.array(list(itertools.product((0, 1), repeat=r - 1)), dtype=np.intp).reshape(2 ** (r - 1), r - 1)
         #: relative error of a row, of Z phi and of products of these, far above what so few operations can cost
-        self.unit = 8.0 * gamma(2 * p + 4 * r + 4 * d + 40)
+        self.unit = 8.0 * gamma(p * d + 4 * r + 40)
         self.size = np.abs(rows).sum(axis=1)  # |a_p . v| <= |a_p|_1 at points of the cube
 
     def dual_bound(self, z: Array, corners: Array) -> Array:

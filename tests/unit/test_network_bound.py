@@ -113,3 +113,12 @@ def test_what_it_is_not_for_is_refused() -> None:
         mfo.network_bound(mfo.problems.dataset(np.eye(8), y), 1)
     with pytest.raises(mfo.InputError):
         mfo.network_bound(mfo.problems.dataset(LINE, y), 0)
+    for factor, penalty in ((1e-120, 0.1), (1e120, 0.1), (1.0, 1e-80)):
+        with pytest.raises(mfo.InputError, match="nearer to 1"):
+            mfo.network_bound(mfo.problems.dataset(LINE, factor * y, lambda1=penalty, lambda2=penalty), 1)
+
+
+def test_the_margins_grow_with_the_outputs() -> None:
+    """Sums over samples and outputs have that many terms."""
+    problem = mfo.problems.dataset(LINE, np.tile(LINE, (1, 400)), lambda1=0.1, lambda2=0.1)
+    assert _Search(problem, 1).boxes.unit > 8 * 400 * 2.0**-53
