@@ -88,6 +88,21 @@ def test_an_older_dual_point_is_judged_by_what_is_found_later() -> None:
     assert state.lower < hopeful
 
 
+def test_a_second_look_at_the_best_dual_point_refutes_the_first() -> None:
+    """The confirming search once changed nothing: what it found at the same dual point was dropped from the estimate."""
+    rng = np.random.default_rng(0)
+    problem = mfo.problems.dataset(rng.standard_normal((30, 3)), rng.standard_normal((30, 2)), lambda1=0.1, lambda2=0.1)
+    carrier = choose_carrier(problem.geometry, problem.activation)
+    particles = Particles(np.zeros((0, 4)), np.zeros((2, 0)), np.zeros(0))
+    hopeful = problem.dual_value(problem.targets)
+    state = State(particles, problem.targets, 1e3, hopeful, problem.targets)
+    x = rng.standard_normal((1, 4))
+    found = Found(x, np.array([2.0]), x[:0])
+    gap = loop._estimate(problem, carrier, state, found, True, True)
+    assert state.lower < hopeful
+    assert gap == (1e3 - state.lower) / 1e3
+
+
 @pytest.mark.parametrize(("seed", "penalty"), [(0, 0.01), (1, 0.3), (2, 3.0)])
 def test_the_master_on_many_fixed_atoms_closes_its_gap_over_all_of_them(seed: int, penalty: float) -> None:
     rng = np.random.default_rng(seed)

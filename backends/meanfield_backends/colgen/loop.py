@@ -75,7 +75,9 @@ def _rounds(
         state.rounds += 1
         wide = int(settings.starts * state.thrift) if stalled == 0 else int(4 * settings.starts * state.thrift)
         if pooled:
-            found = pricing.price(problem, carrier, state, rng, wide, gap, watch.over)
+            found = pricing.price(
+                problem, carrier, state, rng, wide, gap, watch.over, options.tolerance if stalled else 0.0
+            )
         else:
             found = search(problem, carrier, state.dual, state.particles.x, rng, starts=wide, watch=watch.over)
         # a search that was cut short says little about the present dual point
@@ -100,7 +102,8 @@ def _rounds(
                 improve.add(problem, carrier, state, improve.violators(problem, carrier, settings, state, found))
             return Status.TIME_LIMIT
         if len(state.history) > PATIENCE:
-            gained = state.history[-1 - PATIENCE][1] - state.energy
+            then = state.history[-1 - PATIENCE]
+            gained = max(then[1] - state.energy, state.lower - then[2])
             if gained <= 0.05 * options.tolerance * abs(state.energy):
                 return Status.INACCURATE
         before = state.energy
@@ -124,7 +127,7 @@ def _estimate(problem: TwoLayerProblem, carrier: Carrier, state: State, found: F
     """
     lower = lower_estimate(problem, state.dual, found.top)
     if state.best_dual is state.dual:
-        lower = min(lower, state.lower)
+        lower = state.lower = min(lower, state.lower)  # a second look may refute the first
     elif state.best_dual is not None and (keep or not whole):
         x = found.x[:1000]
         level = levels(problem, state.best_dual, problem.features(carrier.patterns(x)), carrier.cost(x))

@@ -7,7 +7,7 @@ maxima in the best of them. Basins move little from one dual point to the next, 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from meanfield_opt.problem import TwoLayerProblem
 
 from .ascent import ascend, sharpen, unit_rows
+from .bound import lower_estimate, relative_gap
 from .carrier import Carrier
 from .search import Found, evening, levels
 from .state import State
@@ -70,10 +71,12 @@ def price(
     starts: int,
     gap: float,
     watch: Callable[[], bool],
+    confirm: float = 0.0,
 ) -> Found:
     """Exact local maxima of the level at the present dual point, best first; ``state.basins`` is renewed.
 
-    starts: random ones in one dimension; more in proportion to the dimensions. gap: of the round before.
+    starts: random ones in one dimension; more in proportion to the dimensions. gap: of the round before. confirm: a relative gap to
+    believe in; the search then takes half as many starts as all searches before it together, unless it refutes that gap.
     """
     n, dual = carrier.dimension, state.dual
     evener, lengths = evening(carrier.geometry)
@@ -111,9 +114,11 @@ def price(
     met, spent = 0, 0.0
     columns = MOST_NEW + (0 if state.columns is None else state.columns.shape[0])
     master = 40.0 * columns * min(columns, problem.n_samples * problem.n_outputs) ** 2
-    for size in MORE if gap <= FAR else ():
+    wanted, state.starts = state.starts // 2, state.starts + first.shape[0]
+    for size in _sizes(wanted if confirm else 0, wide) if gap <= FAR else ():
         # a master takes no more columns; what else is violated shows at the next dual point
-        if watch() or different(x[level > 1.0], MOST_NEW, min(0.05, gap), lengths).shape[0] == MOST_NEW:
+        full = not confirm and different(x[level > 1.0], MOST_NEW, min(0.05, gap), lengths).shape[0] == MOST_NEW
+        if watch() or full:
             break
         # the more starts, the more of the small basins; they may cost as much as a few masters
         part = int(size * wide)
@@ -136,13 +141,28 @@ def price(
         order = np.argsort(-level, kind="stable")
         x, level = x[order], level[order]
         met += news
-        LOGGER.debug("%d further starts: %d new violated maxima beside %d", 4 * part, news, old.shape[0])
+        LOGGER.debug(
+            "%d further starts: %d new violated maxima beside %d, top %.6f", 4 * part, news, old.shape[0], level[0]
+        )
         spent += 0.5 * cost * 4 * part
         few_news = news < SHARE * old.shape[0] and spent > master
-        if news < FEW * max(1.0, size) or few_news or met > ENOUGH:
+        state.starts += 4 * part
+        if confirm:
+            if relative_gap(state.energy, lower_estimate(problem, dual, float(level[0]))) > confirm:
+                break
+        elif news < FEW * max(1.0, size) or few_news or met > ENOUGH:
             break
     state.basins = different(x[level > LOW], most, 1e-2, lengths)
     return Found(x, level, x[:0])
+
+
+def _sizes(wanted: int, wide: int) -> Iterator[float]:
+    """Sizes of groups of further starts, of four times ``wide`` starts each: ``MORE``, or so many that ``wanted`` are made."""
+    if not wanted:
+        yield from MORE
+    while wanted > 0:
+        yield 0.25
+        wanted -= wide
 
 
 def _random(count: int, evener: Array, rng: np.random.Generator) -> Array:

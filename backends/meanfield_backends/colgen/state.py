@@ -44,8 +44,9 @@ class State:
     columns: Array | None = None
     column_masses: Array | None = None
     basins: Array | None = None
-    #: starts of a search for one of the usual: fewer where basins are known from another penalty
+    #: starts of all searches so far are counted; a search makes this share of the usual: fewer where basins are known from another penalty
     thrift: float = 1.0
+    starts: int = 0
     threads: int = 1
     rounds: int = 0
     history: list[tuple[float, float, float, int]] = field(default_factory=list)
