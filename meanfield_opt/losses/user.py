@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, RefusalError
-from ..loss import Array, Loss, golden_scale
+from ..loss import Array, Loss, Proximal, golden_scale
 from ..validate import positive
 from .residual import Residual
 
@@ -64,7 +64,7 @@ def _digest(*functions: Entry) -> str:
 
 
 @dataclass(frozen=True)
-class NumpyLoss(Loss):
+class NumpyLoss(Loss, Proximal):
     """A sum over entries of a user's numpy functions. It can be solved with; nothing about it is ever proved.
 
     digest: of the functions' values on a fixed grid and of their code; it is what fingerprints depend on.
@@ -95,8 +95,22 @@ class NumpyLoss(Loss):
             )
         return out
 
+    def entries(self, outputs: Array, targets: Array) -> Array:
+        """The terms, entry by entry, (d_Y, P)."""
+        return self._call(self.f_value, outputs, targets)
+
     def value(self, outputs: Array, targets: Array) -> float:
-        return float(np.sum(self._call(self.f_value, outputs, targets)))
+        return float(np.sum(self.entries(outputs, targets)))
+
+    def proximal(self, outputs: Array, targets: Array, step: Array | float) -> Array:
+        """By bisection: G + step * slope(G) rises through F, at the latest one step along the slope at F."""
+        other = outputs - step * self.gradient(outputs, targets)
+        low, high = np.minimum(outputs, other), np.maximum(outputs, other)
+        for _ in range(80):
+            middle = 0.5 * (low + high)
+            above = middle + step * self.gradient(middle, targets) > outputs
+            low, high = np.where(above, low, middle), np.where(above, middle, high)
+        return np.asarray(0.5 * (low + high))
 
     def gradient(self, outputs: Array, targets: Array) -> Array:
         return self._call(self.f_gradient, outputs, targets)

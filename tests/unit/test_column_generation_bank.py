@@ -12,7 +12,7 @@ from meanfield_backends.colgen.bank import best_scale
 from meanfield_backends.colgen.master import master_energy
 from meanfield_backends.colgen.peaks import EPSILONS, Pricing, climb, rows_of
 from meanfield_backends.colgen.saddle import of_form, solve_saddle
-from meanfield_opt.loss import ConicTerms
+from meanfield_opt.loss import ConicTerms, Proximal
 
 #: name -> (loss, penalty of an output bias)
 LOSSES: dict[str, tuple[Any, float | None]] = {
@@ -177,3 +177,43 @@ def test_many_steps_are_searched_by_swaps() -> None:
     )
     solution = mfo.solve(problem, time_limit=5.0)
     assert solution.energy < 0.8 * problem.loss.value(0.0 * problem.targets, problem.targets)
+
+
+def insensitive(width: float) -> mfo.Loss:
+    """max(|f - y| - width, 0) from numpy functions; the absolute value for width 0."""
+    return mfo.loss_from(
+        lambda f, y: np.maximum(np.abs(f - y) - width, 0.0),
+        gradient=lambda f, y: np.sign(f - y) * (np.abs(f - y) > width),
+        conjugate=lambda s, y: np.where(np.abs(s) <= 1.0, s * y + width * np.abs(s), np.inf),
+    )
+
+
+def test_a_nonsmooth_loss_of_numpy_functions_is_solved_by_its_tangents() -> None:
+    x, y = data(10)
+    options: dict[str, Any] = {"activation": "tanh", "lambda1": 0.1, "lambda2": 0.1, "width": 4.0}
+    exact = mfo.solve(mfo.problems.dataset(x, y, loss=mfo.loss_from(above=1.0, below=1.0), **options))
+    own = mfo.solve(mfo.problems.dataset(x, y, loss=insensitive(0.0), **options))
+    assert own.energy == pytest.approx(exact.energy, rel=1e-5)
+    assert own.stats["sampled_gap"] <= 1e-4
+    wide = mfo.solve(mfo.problems.dataset(x, y, loss=insensitive(0.3), **options))
+    assert wide.energy < own.energy
+    assert wide.stats["sampled_gap"] <= 1e-4
+    assert mfo.certify(wide.problem, wide, time_limit=1.0).verdict == "open"
+
+
+def test_the_proximal_point_of_numpy_functions() -> None:
+    rng = np.random.default_rng(0)
+    f, y = 3.0 * rng.standard_normal((2, 50)), rng.standard_normal((2, 50))
+    exact = mfo.loss_from(above=1.0, below=1.0)
+    assert isinstance(exact, Proximal)
+    own = insensitive(0.0)
+    assert isinstance(own, Proximal)
+    for step in (1e-6, 0.1, 10.0):
+        np.testing.assert_allclose(own.proximal(f, y, step), exact.proximal(f, y, step), atol=1e-12)
+
+
+def test_a_loss_that_is_no_sum_over_entries_is_refused() -> None:
+    x, y = data(10)
+    loss = mfo.loss("output_bias", base=insensitive(0.3), penalty=0.1)
+    with pytest.raises(mfo.RefusalError, match="not smooth, and it is not a sum over entries"):
+        mfo.solve(mfo.problems.dataset(x, y, loss=loss, lambda1=0.1, lambda2=0.1))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,16 +20,17 @@ from meanfield_opt.losses.output_bias import OutputBias
 from meanfield_opt.problem import TwoLayerProblem
 from meanfield_opt.solution import Status
 
-from . import corners
+from . import corners, tangents
 from .bound import relative_gap
 from .carrier import BoxCarrier, Carrier, ThetaCarrier
 from .master import master_energy
 from .peaks import EPSILONS, Pricing, apart, climb, rows_of
 from .reduce import caratheodory, merge, prune
-from .saddle import Parts, of_form, solve_saddle
+from .saddle import Parts, Saddle, of_form, solve_saddle
 from .search import evening, search
 from .slide import Particles, slide
 from .state import Settings, State, Stopwatch
+from .tangents import Tangents
 
 Array = NDArray[np.float64]
 
@@ -54,13 +55,38 @@ SMALLEST = 1e-4
 PATIENCE = 12
 
 
-def parts_of(problem: TwoLayerProblem) -> Parts | None:
-    """The dual of the loss in parts, or None where it has no such form."""
+#: masters for one set of columns, at most, until tangents agree with the loss
+MOST_TANGENT_STEPS = 8
+
+
+def model_of(problem: TwoLayerProblem) -> Parts | Tangents | None:
+    """The dual of the loss in parts, or tangents of the loss, or None where it is not a sum over entries."""
     loss, bias = problem.loss, None
     if isinstance(loss, OutputBias):
         loss, bias = loss.base, loss.penalty
     form = loss.residual_form(problem.targets) if isinstance(loss, ConicTerms) else None
-    return None if form is None else of_form(form, bias)
+    if form is not None:
+        return of_form(form, bias)
+    return Tangents.around_zero(loss, problem.targets) if bias is None and tangents.applies(loss) else None
+
+
+def _solve(
+    problem: TwoLayerProblem, model: Parts | Tangents, features: Array, cost: Array, scale: float, accuracy: float
+) -> Saddle | None:
+    """The master on these columns."""
+    price, l2, width = problem.lambda1 * cost, problem.lambda2, problem.width
+    if isinstance(model, Parts):
+        return solve_saddle(model, features, price, l2, width, scale, accuracy)
+    for _ in range(MOST_TANGENT_STEPS):
+        done = solve_saddle(model.parts(), features, price, l2, width, scale, accuracy)
+        if done is None:
+            return None
+        done = replace(done, dual=model.clipped(done.dual))
+        outputs = done.readouts @ features
+        if model.miss(outputs) <= 0.1 * accuracy * scale:
+            break
+        model.refine(outputs)
+    return done
 
 
 def applies(problem: TwoLayerProblem) -> bool:
@@ -83,8 +109,8 @@ def refusal(problem: TwoLayerProblem) -> str | None:
         _, choices = corners.count(problem.n_samples, problem.geometry.n_parameters, ends.size)
         if problem.geometry.n_parameters > MOST_CORNERED and choices > corners.MOST_CHOICES:
             return f"{problem.activation.name} has no slopes to climb on, and too many cells."
-    if parts_of(problem) is None:
-        return "it is not given by residuals."
+    if model_of(problem) is None:
+        return "it is not a sum over entries."
     return None
 
 
@@ -126,8 +152,8 @@ def rounds(
     most: int,
 ) -> Status:
     """Price, add, solve the master, slide, until no violation is found twice."""
-    parts = parts_of(problem)
-    assert parts is not None
+    model = model_of(problem)
+    assert model is not None
     rows = rows_of(problem.geometry)
     weights = ThetaCarrier(problem.geometry)
     none = np.zeros((0, rows.shape[1]))
@@ -167,14 +193,14 @@ def rounds(
                 return Status.INACCURATE
         bank.add(problem, rows, found[new])
         accuracy = float(np.clip(1e-3 * min(gap, 1.0), 1e-12, 1e-5))
-        if not _master(problem, parts, carrier, state, bank, scale, accuracy):
+        if not _master(problem, model, carrier, state, bank, scale, accuracy):
             return Status.INACCURATE
         kappa = state.kappa
         if watch.over():
             return Status.TIME_LIMIT
         if math.isfinite(problem.loss.curvature()) and problem.activation.levels is None and gap < 0.3:
             _slid(problem, weights, bank, rows, gap, watch)
-            if not _master(problem, parts, carrier, state, bank, scale, accuracy):
+            if not _master(problem, model, carrier, state, bank, scale, accuracy):
                 return Status.INACCURATE
             kappa = state.kappa
         _forget(problem, state, bank)
@@ -319,7 +345,7 @@ def best_scale(problem: TwoLayerProblem, dual: Array, top: Array, cost: Array) -
 
 def _master(
     problem: TwoLayerProblem,
-    parts: Parts,
+    model: Parts | Tangents,
     carrier: Carrier,
     state: State,
     bank: Bank,
@@ -329,9 +355,7 @@ def _master(
     """Solve the master on the bank; the state takes its dual point, and its atoms where the energy fell. False where it fails."""
     if bank.cost.size == 0:
         return True
-    done = solve_saddle(
-        parts, bank.features, problem.lambda1 * bank.cost, problem.lambda2, problem.width, scale, accuracy
-    )
+    done = _solve(problem, model, bank.features, bank.cost, scale, accuracy)
     if done is None or not done.gap < 1e-2:
         return False
     bank.masses, bank.readouts = done.masses, done.readouts
@@ -373,8 +397,8 @@ def _forget(problem: TwoLayerProblem, state: State, bank: Bank) -> None:
 
 def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: float) -> None:
     """As few atoms as do no harm: near ones merged, then dependent ones dropped; the dual point stays as it is."""
-    parts = parts_of(problem)
-    if parts is None or state.particles.count < 2:
+    model = model_of(problem)
+    if model is None or state.particles.count < 2:
         return
     scale = max(problem.loss.value(np.zeros_like(problem.targets), problem.targets), 1e-300)
     most = state.energy + 0.1 * tolerance * abs(state.energy)
@@ -384,9 +408,7 @@ def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: 
             continue
         for _ in range(2):
             features, cost = problem.features(carrier.patterns(few.x)), carrier.cost(few.x)
-            done = solve_saddle(
-                parts, features, problem.lambda1 * cost, problem.lambda2, problem.width, scale, 1e-3 * tolerance
-            )
+            done = _solve(problem, model, features, cost, scale, 1e-3 * tolerance)
             if done is None:
                 break
             masses, readouts = done.masses, done.readouts

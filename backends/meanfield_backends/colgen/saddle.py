@@ -28,9 +28,9 @@ MOST_STEPS = 100
 
 @dataclass(frozen=True)
 class Parts:
-    """D(Z) = max over Z = sum_k u_k, low_k <= u_k <= high_k, of sum_k <linear_k, u_k> - curve_k u_k^2 / 2; all (K, d_Y, P).
+    """D(Z) = max over Z = offset + sum_k u_k, low_k <= u_k <= high_k, of sum_k <linear_k, u_k> - curve_k u_k^2 / 2; all (K, d_Y, P).
 
-    bias: None, or the penalty of an output bias (0: free), which costs |Z 1|^2 / (4 bias) or demands Z 1 = 0.
+    bias: None, or the penalty of an output bias (0: free), which costs |Z 1|^2 / (4 bias) or demands Z 1 = 0. offset: added to Z.
     """
 
     low: Array
@@ -38,6 +38,11 @@ class Parts:
     linear: Array
     curve: Array
     bias: float | None = None
+    offset: float | Array = 0.0
+
+    def dual(self, u: Array) -> Array:
+        """Z (d_Y, P)."""
+        return np.asarray(self.offset + u.sum(axis=0))
 
 
 def of_form(form: ResidualForm, bias: float | None = None) -> Parts:
@@ -126,7 +131,7 @@ class Program:
         """An interior point, with all products alike."""
         parts = self.parts
         u = _inside(parts)
-        q = u.sum(axis=0) @ self.features.T
+        q = parts.dual(u) @ self.features.T
         top = np.einsum("kj,kj->j", q, q) / (4.0 * self.lambda2)
         count = self.price.size
         mu = (0.1 if self.width is None else 1.0) * scale / (count + 1)
@@ -147,7 +152,7 @@ class Newton:
         parts, features, l2 = program.parts, program.features, program.lambda2
         self.program, self.at = program, at
         self.down, self.up = program.room(at.u)
-        z = at.u.sum(axis=0)
+        z = parts.dual(at.u)
         self.z = z
         outputs, samples = z.shape
         self.q = z @ features.T
@@ -276,7 +281,7 @@ def solve_saddle(
 
 
 def _inside(parts: Parts) -> Array:
-    """A tenth of the way from the end of each box nearest to zero to the best u by itself."""
+    """A tenth of the way from the end of each box nearest to zero to the best u by itself; of tangents where Z is small."""
     start = np.clip(np.zeros_like(parts.low), parts.low, parts.high)
     with np.errstate(divide="ignore", invalid="ignore"):
         alone = np.where(parts.curve > 0, parts.linear / parts.curve, np.sign(parts.linear) * np.inf)
@@ -284,8 +289,12 @@ def _inside(parts: Parts) -> Array:
     goal = np.clip(alone, parts.low, parts.high)
     goal = np.where(np.isfinite(goal) & (goal != start), goal, middle)
     goal = np.where(np.isfinite(goal), goal, start)
-    u = start + 0.1 * (goal - start)
     room = parts.high - parts.low
+    if np.ndim(parts.offset):  # tangents: the same share of each box, so that Z is near zero where it can be
+        total = np.maximum(room.sum(axis=0), 1e-300)
+        share = np.clip((-parts.offset - parts.low.sum(axis=0)) / total, 0.02, 0.98)
+        return np.asarray(parts.low + share * room)
+    u = start + 0.1 * (goal - start)
     with np.errstate(invalid="ignore"):
         margin = np.where(np.isfinite(room), 0.05 * room, 1e-3 * (1.0 + np.abs(u)))
     return np.clip(u, parts.low + margin, parts.high - margin)
