@@ -179,7 +179,7 @@ def _proved(
     for z in candidates[: len(candidates) - len(last)]:
         if search.run(z, engine):
             break
-    if problem.width is not None:
+    if problem.width is not None and not search.moved:
         # where the mass is not binding, kappa is zero for a slightly smaller Z and far easier to prove small
         for shrink in (3e-2, 3e-3, 1e-3, 6e-4, 3e-4):
             if search.gap() > 3.0 * shrink and time.monotonic() < search.deadline:

@@ -38,6 +38,8 @@ class EngineSearch:
         self.deadline = started + limits.seconds
         self.best: Bound | None = None
         self.neuron: Array | None = None
+        #: whether an engine has chosen the length of the dual point under a width, and answered in full there
+        self.moved = False
         self.log: list[dict[str, Any]] = []
 
     def gap(self) -> float:
@@ -90,6 +92,7 @@ class EngineSearch:
         scale = best_rigorous_scale(self.problem, dual, proof.bound)
         lower = lower_from_proof(self.problem, dual, scale, proof.bound)
         log.info("engine %s proved a supremum of %.12g: lower bound %.12g", engine.name, proof.bound, lower)
+        self.moved = self.moved or (outcome.complete and outcome.dual is not None)
         if math.isfinite(lower) and (self.best is None or lower > self.best.lower):
             self.best = Bound(lower, scale, proof, dual)
         return outcome.complete

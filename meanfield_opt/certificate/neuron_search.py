@@ -26,7 +26,7 @@ class NeuronSearch:
     def __init__(self, form: NeuronForm, starts: Array, workers: int, deadline: float) -> None:
         self.form, self.workers, self.deadline = form, workers, deadline
         self.best, self.neuron = 0.0, np.zeros(form.rows.shape[1])
-        self.work = 0
+        self.work, self.stopped = 0, False
         for theta in starts:
             self._meet(theta)
         self.cells = form.first
@@ -38,10 +38,11 @@ class NeuronSearch:
         top = float(np.max(self.bound))
         return max(top, 0.0) if not np.isnan(top) else np.inf
 
-    def lowered(self, claim: Callable[[float], float], report: Callable[[int], None]) -> float:
+    def lowered(self, claim: Callable[[float], float], report: Callable[[int], None], most: float) -> float:
         """Cut boxes until each is below claim(best neuron's value), or until a limit stops it; the claim then.
 
-        The claim grows where a better neuron is met: it can never be below what is attained.
+        The claim grows where a better neuron is met: it can never be below what is attained. One of more than ``most`` ends
+        the search.
         """
         top = claim(self.best)
         still = ~(self.bound <= top)
@@ -50,12 +51,14 @@ class NeuronSearch:
         batch, count = boxes_at_once(self.form), self.bound.size
         with ThreadPoolExecutor(max(1, self.workers)) as pool, np.errstate(all="ignore"):
             while stack:
-                if time.monotonic() > self.deadline or self.work > 0.8 * MOST_WORK or count > MOST_LEAVES:
+                self.stopped = time.monotonic() > self.deadline or self.work > 0.8 * MOST_WORK or count > MOST_LEAVES
+                if self.stopped or self.best > most:
                     break
                 boxes = _taken(stack, batch * max(1, self.workers) // 2)
                 cells = boxes[0].halves(self.form.rows)
                 if cells is None:
                     stack.append(boxes)
+                    self.stopped = True
                     break
                 parts = [cells[slice(i, i + batch)] for i in range(0, cells.size, batch)]
                 answers = list(pool.map(lambda part, top=top: box_bounds(self.form, part, top), parts))

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import optimize
 
 from ..checker.codec import encode_float
 from ..checker.envelope import excess_upper
@@ -30,6 +31,8 @@ Array = NDArray[np.float64]
 MOST_SAMPLES = 2000
 #: margins tried, as shares of the dual value: what the bound on the energy loses
 MARGINS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+#: how often the dual point is scaled anew for neurons met, and what share of the dual value that must gain
+MOST_MOVES, LEAST_GAIN = 10, 1e-6
 
 
 def _bounded(problem: TwoLayerProblem) -> bool:
@@ -62,47 +65,97 @@ class NeuronsEngine(ProofEngine):
         return 0
 
     def prove(self, question: Question, limits: Limits) -> Outcome:
-        problem, dual = question.problem, np.asarray(question.dual, dtype=np.float64)
-        assert problem.width is not None
+        problem, given = question.problem, np.asarray(question.dual, dtype=np.float64)
         deadline = time.monotonic() + limits.seconds
-        tail: Tail | None = None
-        if not _bounded(problem):
-            tail = find_tail(problem, dual, 0.2 * limits.seconds)
-            if tail is None:
-                return Outcome(None, None, False, {"reason": "ever larger neurons gain at this dual point"})
-        try:
-            form = neuron_form(problem, dual, None if tail is None else tail.cost)
-        except CertificateError as error:
-            return Outcome(None, None, False, {"reason": str(error)})
-        found = violating_neurons(problem, dual)
-        search = NeuronSearch(form, found, limits.workers, deadline)
-        unit = 4.0 * problem.lambda2 / problem.width * max(problem.loss.dual_value(dual, problem.targets), 1e-12)
-        top, margin = math.inf, math.inf
-        for share in (*(m for m in MARGINS if m > limits.target), limits.target):
-
-            def claim(attained: float, share: float = share) -> float:
-                return attained * (1.0 + 1e-12) + share * unit
-
-            def report(open_: int, top: float = top) -> None:
-                if limits.progress is not None:
-                    limits.progress(excess_upper(problem, top), excess_upper(problem, search.best), open_)
-
-            aim = search.lowered(claim, report)
-            if not search.worst <= aim:
+        found = violating_neurons(problem, given)
+        dual = rescaled(problem, given, found) if question.movable else given
+        for attempt in range(MOST_MOVES, -1, -1):
+            if dual is not given:
+                found = np.vstack([found, violating_neurons(problem, dual)])
+            left = max(deadline - time.monotonic(), 0.05)
+            movable = question.movable and attempt > 0
+            outcome, met = _searched(problem, dual, found, replace(limits, seconds=left), movable=movable)
+            if outcome is not None:
                 break
-            top, margin = aim, share
-        if search.worst < top:  # stopped on the way
-            top, margin = search.worst * (1.0 + 1e-12), (search.worst - search.best) / unit
-        if search.best > 0:
-            found = np.vstack([search.neuron[None, :], found])
-        stats = {"margin": margin, "neurons": found, "boxes": int(search.bound.size)}
-        neuron = found[0] if found.shape[0] else None
-        kappa = excess_upper(problem, top)
-        if not math.isfinite(kappa):
-            return Outcome(None, neuron, False, stats)
-        artefact = {"top": encode_float(top)} | ({} if tail is None else {"tail": tail.artefact()})
-        words = "neurons: branch and bound over boxes of weights"
-        return Outcome(SupremumProof("neurons", words, kappa, artefact), neuron, margin <= limits.target, stats)
+            found = np.vstack([met, found])
+            dual = rescaled(problem, dual, found)
+        assert outcome is not None
+        return outcome if dual is given else replace(outcome, dual=dual)
+
+
+def _searched(
+    problem: TwoLayerProblem, dual: Array, found: Array, limits: Limits, *, movable: bool
+) -> tuple[Outcome | None, Array]:
+    """The answer at this very dual point, or none where neurons that were met call for another length of it; those neurons."""
+    assert problem.width is not None
+    deadline = time.monotonic() + limits.seconds
+    tail: Tail | None = None
+    if not _bounded(problem):
+        tail = find_tail(problem, dual, 0.2 * limits.seconds)
+        if tail is None:
+            return Outcome(None, None, False, {"reason": "ever larger neurons gain at this dual point"}), found
+    try:
+        form = neuron_form(problem, dual, None if tail is None else tail.cost)
+    except CertificateError as error:
+        return Outcome(None, None, False, {"reason": str(error)}), found
+    search = NeuronSearch(form, found, limits.workers, deadline)
+    unit = 4.0 * problem.lambda2 / problem.width * max(problem.loss.dual_value(dual, problem.targets), 1e-12)
+    top, margin = math.inf, math.inf
+    for share in (*(m for m in MARGINS if m > limits.target), limits.target):
+
+        def claim(attained: float, share: float = share) -> float:
+            return attained * (1.0 + 1e-12) + share * unit
+
+        def report(open_: int, top: float = top) -> None:
+            if limits.progress is not None:
+                limits.progress(excess_upper(problem, top), excess_upper(problem, search.best), open_)
+
+        while True:
+            before = search.best
+            aim = search.lowered(claim, report, before + 0.01 * unit if movable else math.inf)
+            if search.best > before:
+                found = np.vstack([search.neuron[None, :], found])
+                early = time.monotonic() < deadline - 0.5 * limits.seconds
+                if movable and early and rescaled(problem, dual, found, share) is not dual:
+                    return None, found
+            if search.worst <= aim or search.stopped:
+                break
+        if not search.worst <= aim:
+            break
+        top, margin = aim, share
+    if search.worst < top:  # stopped on the way
+        top, margin = search.worst * (1.0 + 1e-12), (search.worst - search.best) / unit
+    stats = {"margin": margin, "neurons": found, "boxes": int(search.bound.size)}
+    neuron = found[0] if found.shape[0] else None
+    kappa = excess_upper(problem, top)
+    if not math.isfinite(kappa):
+        return Outcome(None, neuron, False, stats), found
+    artefact = {"top": encode_float(top)} | ({} if tail is None else {"tail": tail.artefact()})
+    words = "neurons: branch and bound over boxes of weights"
+    return Outcome(SupremumProof("neurons", words, kappa, artefact), neuron, margin <= limits.target, stats), found
+
+
+def rescaled(problem: TwoLayerProblem, dual: Array, neurons: Array, least: float = LEAST_GAIN) -> Array:
+    """x Z for the x that makes D(x Z) - M kappa(x Z) best as far as these neurons (n, r) tell; Z where less than that share is gained.
+
+    A first-order solver leaves Z a little too large, and M kappa is far more sensitive to that than the dual value.
+    """
+    if not neurons.shape[0]:
+        return dual
+    with np.errstate(all="ignore"):
+        response = problem.features(problem.geometry.preactivation(neurons)) @ dual.T
+        gain, cost = np.square(response).sum(axis=1), problem.tau * np.square(neurons).sum(axis=1)
+        fine = np.isfinite(gain) & np.isfinite(cost)
+        gain, cost = gain[fine], cost[fine]
+
+        def loss(x: float) -> float:
+            kappa = float(np.max(x * x * gain - cost, initial=0.0)) / (4.0 * problem.lambda2)
+            value = (problem.width or 0.0) * kappa - problem.loss.dual_value(x * dual, problem.targets)
+            return value if math.isfinite(value) else 1e300
+
+        found = optimize.minimize_scalar(loss, bounds=(0.0, 1.0), method="bounded", options={"xatol": 1e-10})
+        x, now = float(found.x), loss(1.0)
+        return x * dual if loss(x) < now - least * abs(now) else dual
 
 
 ENGINE = NeuronsEngine()
