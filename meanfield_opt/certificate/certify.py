@@ -218,6 +218,8 @@ def _spare(problem: TwoLayerProblem, measure: Measure, engine: str) -> bool:
     """Whether mass is to spare, so that a bound for free mass may be as good; not where none of its optima exists."""
     if engine != "auto" or problem.width is None or problem.activation.degree is not None:
         return False
+    if not math.isfinite(problem.activation.ratio_bound()):  # under free mass a constant costs nothing
+        return False
     return measure.total_mass < 0.9 * problem.width
 
 

@@ -15,6 +15,7 @@ On a box around m with radii rho, theta = m + d, h_p = a_p . m + s_p, s_p = a_p 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -59,20 +60,47 @@ class NeuronForm:
     def first(self) -> Cells:
         """Boxes or cells that hold every neuron that matters, up to sign for odd phi.
 
-        For a bounded phi one box; else a cube that holds patterns of ordinary size, and the faces of all larger ones.
+        For a smooth bounded phi one box. For one that grows a cube that holds patterns of ordinary size, and the faces of
+        all larger ones. Where phi is homogeneous near 0 the faces alone: of a neuron s theta inside, s < 1, with theta on
+        the smallest face, G(s theta) = s^2 G(theta) <= max(0, G(theta)).
         """
-        r, size = self.rows.shape[1], float(np.max(np.abs(self.rows), initial=0.0))
-        inner = min(self.radius, INNER / size) if self.phi.asymptote is not None and size > 0 else self.radius
+        r, radius = self.rows.shape[1], self.radius
+        size, small = float(np.max(np.abs(self.rows), initial=0.0)), homogeneous_below(self.phi)
+        reach = float(np.max(sum_upper(np.abs(self.rows), axis=1), initial=0.0))
+        inner = radius
+        if small > 0 and reach > 0:
+            inner = min(float(down(small / reach)), 0.5 * radius)
+        elif self.phi.asymptote is not None and size > 0:
+            inner = min(INNER / size, radius)
         lo, hi, face = [np.full(r, -inner)], [np.full(r, inner)], [-1]
         if self.phi.odd:
             lo[0][0] = 0.0
-        if inner < self.radius:
+        if 0.0 < inner < radius:
+            if small > 0:
+                lo, hi, face = [], [], []
             for i in range(r):
-                for side in (0, 1):
+                for side in (0,) if self.phi.odd else (0, 1):
                     below, above = -np.ones(r), np.ones(r)
-                    below[i], above[i] = inner, self.radius
+                    below[i], above[i] = inner, radius
                     lo, hi, face = [*lo, below], [*hi, above], [*face, 2 * i + side]
+        elif inner < radius:  # it underflowed
+            lo, hi = [np.full(r, -radius)], [np.full(r, radius)]
         return Cells(np.array(lo), np.array(hi), np.array(face, dtype=np.int64))
+
+
+def homogeneous_below(phi: Activation) -> float:
+    """A size t0 with phi(s t) = s phi(t) for |t| <= t0, 0 <= s <= 1, from exact pieces; 0 where there is none."""
+    pieces = phi.pieces
+    if pieces is None or phi.degree is not None:
+        return 0.0
+    least = math.inf
+    for piece in pieces:
+        ends = [end for end in (piece.left, piece.right) if end is not None and end != 0]
+        if (piece.left is None or piece.left <= 0) and (piece.right is None or piece.right >= 0):
+            if piece.intercept != 0:
+                return 0.0
+            least = min([least, *(abs(float(end)) for end in ends)])
+    return float(down(least)) if math.isfinite(least) else 0.0
 
 
 def box_bounds(form: NeuronForm, cells: Cells, top: float = -np.inf) -> tuple[Array, Array]:

@@ -54,7 +54,7 @@ class Cells:
         wide[k, axis] = np.where(plain, wide[k, axis], along)
         cut = np.argmax(wide, axis=1)
         low, high = self.lo[k, cut], self.hi[k, cut]
-        middle = np.where(~plain & (cut == axis), np.sqrt(low) * np.sqrt(high), 0.5 * low + 0.5 * high)
+        middle = np.where(~plain & (cut == axis), np.sqrt(np.abs(low)) * np.sqrt(np.abs(high)), 0.5 * low + 0.5 * high)
         if not ((middle > low) & (middle < high)).all():
             return None
         lower, upper = self.hi.copy(), self.lo.copy()

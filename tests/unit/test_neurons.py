@@ -12,8 +12,8 @@ import pytest
 import meanfield_opt as mfo
 from meanfield_opt.certificate.engine import Limits, Question
 from meanfield_opt.certificate.improve import reoptimised, violating_neurons, with_neurons
-from meanfield_opt.certificate.neurons_engine import ENGINE
-from meanfield_opt.checker.boxes import NeuronForm, box_bounds
+from meanfield_opt.certificate.neurons_engine import ENGINE, rescaled
+from meanfield_opt.checker.boxes import NeuronForm, box_bounds, homogeneous_below
 from meanfield_opt.checker.codec import encode_float
 from meanfield_opt.checker.frames import Cells
 from meanfield_opt.checker.neurons import examined, neuron_form, replay
@@ -176,3 +176,63 @@ def test_the_file_holds_one_number(tmp_path: Path) -> None:
     made.save(tmp_path / "c.json")
     body = json.loads((tmp_path / "c.json").read_text())
     assert body["proof"]["artefact"].keys() == {"top"}
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("hard_sigmoid", 1.0), ("relu6", 6.0), ("hard_tanh", 1.0), ("shifted_relu", 0.5)]
+)
+def test_pieces_through_zero_are_homogeneous_up_to_the_first_kink(name: str, size: float) -> None:
+    phi = mfo.activation(name)
+    below = homogeneous_below(phi)
+    assert 0.999 * size < below < size
+    t = np.linspace(-below, below, 101)
+    assert np.allclose(phi(0.3 * t), 0.3 * phi(t), rtol=1e-14, atol=0.0)
+
+
+def test_no_homogeneity_is_claimed_elsewhere() -> None:
+    for name in ("relu", "tanh", "sigmoid", "step", "gelu"):
+        assert homogeneous_below(mfo.activation(name)) == 0.0
+    offset = mfo.activation_from(pieces=[(None, 0, 0, 1), (0, None, 1, 1)])
+    assert homogeneous_below(offset) == 0.0
+
+
+@pytest.mark.parametrize("name", ["tanh", "sigmoid", "hard_tanh", "hard_sigmoid", "gelu", "shifted_relu"])
+def test_cells_cover_all_neurons_that_matter(name: str) -> None:
+    """Of each neuron of the ball, or its opposite where phi is odd, a cell holds it, or a larger multiple of it."""
+    problem = plane(name)
+    form = neuron_form(problem, problem.targets, 50.0)
+    cells = form.first
+    inner = float(cells.lo[0, cells.face[0] // 2]) if homogeneous_below(form.phi) else 0.0
+    for _ in range(6):
+        cut = cells.halves(form.rows)
+        assert cut is not None
+        cells = cut
+    rng = np.random.default_rng(0)
+    theta = rng.standard_normal((200, 3))
+    theta *= (form.radius * rng.random((200, 1)) ** 2) / np.linalg.norm(theta, axis=1, keepdims=True)
+    tiny = 1e-12
+    for x in theta:
+        held = False
+        for sign in (1.0, -1.0) if form.phi.odd else (1.0,):
+            y = sign * x
+            plain = cells.face < 0
+            held |= bool((plain & (cells.lo <= y + tiny).all(axis=1) & (cells.hi >= y - tiny).all(axis=1)).any())
+            length = float(np.abs(y).max())
+            i = int(np.abs(y).argmax())
+            omega = y / length
+            omega[i] = max(length, inner)
+            on = cells.face == 2 * i + int(y[i] < 0)
+            held |= bool((on & (cells.lo <= omega + tiny).all(axis=1) & (cells.hi >= omega - tiny).all(axis=1)).any())
+        assert held, x
+
+
+def test_a_dual_point_that_is_too_long_is_shortened() -> None:
+    problem = plane("tanh")
+    neurons = np.random.default_rng(0).standard_normal((20, 3))
+    long = 3.0 * problem.targets
+    moved = rescaled(problem, long, neurons)
+    share = float(np.linalg.norm(moved) / np.linalg.norm(long))
+    assert 0.0 < share < 1.0
+    assert np.allclose(moved, share * long)
+    assert rescaled(problem, moved, neurons) is moved
+    assert rescaled(problem, long, neurons[:0]) is long
