@@ -1,6 +1,6 @@
 """Proved gaps for every registered activation on ordinary data: random points of the line, the plane and space, random labels.
 
-    python benchmarks/general_activations.py [FAMILY ...] [--solve SECONDS] [--prove SECONDS] [--out FILE]
+    python benchmarks/general_activations.py [FAMILY ...] [--only NAME ...] [--solve SECONDS] [--prove SECONDS] [--out FILE]
 
 Families: line, plane20, plane100, plane300, space50, free. Each row: seconds (wall and processor) to solve, to certify and to
 check the saved file; the proved relative gap; and what the proof itself loses of it, the rest being the dual point's.
@@ -93,6 +93,7 @@ def row(family: str, name: str, solving: float, proving: float) -> dict[str, Any
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("families", nargs="*", default=list(FAMILIES))
+    parser.add_argument("--only", nargs="*", default=None, help="activations")
     parser.add_argument("--solve", type=float, default=10.0)
     parser.add_argument("--prove", type=float, default=30.0)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "general_activations.json")
@@ -101,6 +102,8 @@ def main() -> None:
     mfo.certify(problem_of(1, 6, "tanh", 2.0), mfo.Measure.zero(6), time_limit=1.0)  # imports
     for family in options.families:
         for name in FAMILIES[family][2]:
+            if options.only is not None and name not in options.only:
+                continue
             entry = row(family, name, options.solve, options.prove)
             print(
                 family,
