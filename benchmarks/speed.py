@@ -144,22 +144,26 @@ def teacher(limit: float = 60.0) -> Iterator[Row]:
 
 
 def scaling() -> Iterator[Row]:
-    """One search (16 starts, 10 ascent steps) and ten slide steps on 64 atoms, d_X = 50: processor time and peak memory against P."""
+    """A sweep of 256 starts (20 steps) and 20 slide steps of 200 atoms, d_X = 50: processor time and peak memory against P."""
     from meanfield_backends.colgen.carrier import ThetaCarrier
-    from meanfield_backends.colgen.search import search
-    from meanfield_backends.colgen.slide import Particles, slide
+    from meanfield_backends.colgen.glide import glide
+    from meanfield_backends.colgen.slide import Particles
+    from meanfield_backends.colgen.sweep import sweep
 
     seen: list[tuple[int, float]] = []
-    for samples in (1250, 2500, 5000, 10_000, 20_000):
-        problem = teacher_problem(20.0, samples, 50, 3)
+    for samples in (625, 1250, 2500, 5000, 10_000, 20_000):
+        problem = teacher_problem(samples / 300, samples, 50, 3)
         carrier, rng = ThetaCarrier(problem.geometry), np.random.default_rng(0)
-        particles = Particles(rng.standard_normal((64, 51)), rng.standard_normal((3, 64)), np.ones(64))
-        dual = problem.dual_point(mfo.Measure.zero(samples))
+        rows = np.ascontiguousarray(carrier.patterns(np.eye(51)).T)
+        particles = Particles(0.1 * rng.standard_normal((200, 51)), 0.1 * rng.standard_normal((3, 200)), np.ones(200))
+        dual, starts = problem.dual_point(mfo.Measure.zero(samples)), rng.standard_normal((256, 51))
 
-        def work(problem=problem, carrier=carrier, particles=particles, dual=dual, rng=rng) -> None:  # type: ignore[no-untyped-def]
-            search(problem, carrier, dual, particles.x[:8], rng, starts=16, iterations=10)
-            slide(problem, carrier, particles, eps=0.01, iterations=10)
+        def work(problem=problem, carrier=carrier, rows=rows, particles=particles, dual=dual, starts=starts) -> None:  # type: ignore[no-untyped-def]
+            sweep(problem, rows, dual, starts, 20, lambda: False)
+            glide(problem, carrier, rows, particles, eps=0.01, iterations=20)
 
+        if not seen:
+            work()  # compiles
         _, wall, cpu = timed(work)
         seen.append((samples, cpu))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

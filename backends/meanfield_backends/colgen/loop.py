@@ -47,7 +47,10 @@ def run(problem: TwoLayerProblem, options: SolveOptions, settings: Settings) -> 
         status = Status.INTERRUPTED
         LOGGER.info("interrupted after %.1f s; returning the best so far", watch.seconds())
     pool.remember(problem, state, memory)
-    (bank.finish if banked else pool.finish)(problem, carrier, state, options.tolerance)
+    if banked:
+        bank.finish(problem, carrier, state, options.tolerance)
+    else:
+        pool.finish(problem, carrier, state, options.tolerance, watch.over())
     state.lower = min(state.lower, state.energy)  # an estimate above an energy that was reached is refuted
     stats = {
         "seconds": watch.seconds(),

@@ -48,6 +48,8 @@ RECALLED = 0.15
 THRIFT = 0.25
 #: atoms that are reduced by moving along a null space, cubic in their number
 MOST_REDUCED = 1000
+#: entries of the features of the atoms beyond which these are not polished after the time limit
+LONG = 2_000_000
 #: steps of a first slide, at most: atoms that the optimum keeps apart come together in longer ones
 SLIDE_STEPS = 100
 #: weights and bias above which atoms also slide every round: maxima are too costly to be exact (``wide``)
@@ -194,8 +196,11 @@ def round_(
     return master(problem, carrier, state, new, accuracy, gap)
 
 
-def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: float) -> None:
-    """An accurate master on the final columns and atoms, then as few atoms as do no harm; the dual point stays as it is."""
+def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: float, late: bool = False) -> None:
+    """An accurate master on the final columns and atoms, then as few atoms as do no harm; the dual point stays as it is.
+
+    late: time is over, so that large data keep more atoms than they need.
+    """
     if state.columns is None or state.particles.count == 0:
         return
     dual, before, energy = state.dual, state.particles, state.energy
@@ -211,7 +216,9 @@ def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: 
     order = np.argsort(weight, kind="stable")
     # the smallest, which together are too little to matter at the tolerance
     little = np.cumsum(weight[order]) <= 5e-3 * tolerance * float(weight.sum())
-    atoms = _merged(problem, carrier, atoms.take(np.sort(order[~little])), most, tolerance)
+    atoms = atoms.take(np.sort(order[~little]))
+    if not late or atoms.count * problem.n_samples <= LONG:
+        atoms = _merged(problem, carrier, atoms, most, tolerance)
     if atoms.count > MOST_REDUCED:
         return
     features, cost = problem.features(carrier.patterns(atoms.x)), carrier.cost(atoms.x)
@@ -221,6 +228,8 @@ def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: 
     reached = master_energy(problem, features[keep], cost[keep], few.readouts, few.masses)
     if reached <= most:
         state.particles, state.energy = few, reached
+    if late and state.particles.count * problem.n_samples > LONG:
+        return
     _sparsest(problem, carrier, state, energy + 0.2 * tolerance * abs(energy), 40 if tolerance < 1e-4 else 12)
 
 

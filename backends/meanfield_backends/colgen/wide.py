@@ -43,6 +43,8 @@ ASCENT, EXACT, BEST, SHORT = 60, 150, 64, 30
 #: columns added a round, basins remembered
 MOST_NEW, MOST_BASINS = 500, 2048
 PATIENCE = 8
+#: relative gap above which slides are long and searches short
+FAR = 0.05
 
 
 def applies(problem: TwoLayerProblem, carrier: Carrier) -> bool:
@@ -82,7 +84,7 @@ def rounds(
         state.rounds += 1
         if not confirming and not _master(run, state, gap):
             return Status.INACCURATE
-        found = _price(run, state, 4 if confirming else 1)
+        found = _price(run, state, 4 if confirming else 1 if gap > FAR else 2)
         gap = _estimate(run, state, found)
         state.history.append((watch.seconds(), state.energy, state.lower, state.particles.count))
         energies.append(state.energy)
@@ -207,10 +209,12 @@ def _estimate(run: Run, state: State, found: Found) -> float:
 
 
 def _slide(run: Run, state: State, gap: float) -> Particles:
-    """The best atoms, slid; near ones merged."""
+    """The best atoms, slid; near ones merged. Far from the end long slides with round kinks lower the energy soonest; near it dual points matter."""
     few = merge(run.problem, run.carrier, prune(run.carrier, state.particles, 1e-4), 3e-2)
+    far = gap > FAR
     moved = glide(
         run.problem, run.carrier, run.rows, few,
-        eps=min(1e-2, 0.1 * gap), iterations=STEPS, watch=run.watch.over, threads=state.threads,
+        eps=min(1e-2, (0.1 if far else 0.02) * gap), iterations=STEPS if far else STEPS // 3, watch=run.watch.over,
+        threads=state.threads,
     )  # fmt: skip
     return merge(run.problem, run.carrier, prune(run.carrier, moved, 1e-6), 5e-3)
