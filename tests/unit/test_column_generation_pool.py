@@ -264,3 +264,19 @@ def test_the_compiled_newton_ascent_ends_at_local_maxima(left: float, right: flo
     best = np.stack([ratio(x) for x in near]).max(axis=1)
     # few of the starts may end on a saddle or on their way
     assert np.mean(best <= level * (1 + 1e-9)) > 0.9
+
+
+def test_a_master_on_huge_features_goes_on_where_rounding_spoils_definiteness() -> None:
+    """One input a million times the others: the Newton system was indefinite by rounding, and no master was solved."""
+    from meanfield_backends.colgen.masses import _factor
+
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((60, 3)), np.sign(rng.standard_normal((60, 2)))
+    x[:, 0] *= 1e6
+    problem = mfo.problems.dataset(x, y, lambda1=0.3, lambda2=0.3)
+    assert mfo.solve(problem, tolerance=1e-4, time_limit=20.0).energy < 47.0  # 58.5 before
+    low = rng.standard_normal((40, 3))
+    matrix = 1e18 * low @ low.T
+    factor, _ = _factor(matrix.copy())
+    assert np.isfinite(factor).all()
+    np.testing.assert_allclose(np.tril(factor) @ np.tril(factor).T, matrix, rtol=0, atol=1e-9 * matrix.max())

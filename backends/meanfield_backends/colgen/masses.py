@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,19 +94,32 @@ class Energy:
             hessian = (q.T @ q) * (at.half if self.few else _gram(at.half.T, threads))
             hessian *= 2.0 / self.l2**2
             hessian.reshape(-1)[:: count + 1] += diagonal
-            dense = linalg.cho_factor(hessian, lower=True, overwrite_a=True, check_finite=False)
+            dense = _factor(hessian)
             return lambda slope: -np.asarray(linalg.cho_solve(dense, slope, check_finite=False))
         scale = 1.0 / np.sqrt(diagonal)
         u = (q[:, None, :] * (at.half * (scale * (np.sqrt(2.0) / self.l2)))[None, :, :]).reshape(size, count)
         inner = _gram(u, threads)
         inner.reshape(-1)[:: size + 1] += 1.0
-        factor = linalg.cho_factor(inner, lower=True, overwrite_a=True, check_finite=False)
+        factor = _factor(inner)
 
         def solve(slope: Array) -> Array:
             g = slope * scale
             return np.asarray((u.T @ linalg.cho_solve(factor, u @ g, check_finite=False) - g) * scale)
 
         return solve
+
+
+def _factor(matrix: Array) -> Any:
+    """Cholesky's factor; where rounding leaves the matrix indefinite, of one with a slightly larger diagonal: any such step descends."""
+    diagonal = matrix.reshape(-1)[:: matrix.shape[0] + 1]
+    add = 1e-15 * float(diagonal.max())
+    for _ in range(4):
+        try:
+            return linalg.cho_factor(matrix, lower=True, check_finite=False)
+        except linalg.LinAlgError:
+            diagonal += add
+            add *= 100.0
+    return linalg.cho_factor(matrix, lower=True, check_finite=False)
 
 
 def _gram(u: Array, threads: int) -> Array:
