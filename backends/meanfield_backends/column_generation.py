@@ -44,7 +44,7 @@ class ColumnGeneration(Backend):
     """Group-lasso master on the active atoms, batched local search for violated patterns, sliding, merging, pruning."""
 
     name = "column_generation"
-    summary = "column generation with sliding atoms: any smooth loss, any activation with attained optimum, large data"
+    summary = "column generation with sliding atoms: any loss, any activation with attained optimum, large data"
     remembers = True
 
     def availability(self) -> Availability:

@@ -59,15 +59,21 @@ PATIENCE = 12
 MOST_TANGENT_STEPS = 8
 
 
-def model_of(problem: TwoLayerProblem) -> Parts | Tangents | None:
-    """The dual of the loss in parts, or tangents of the loss, or None where it is not a sum over entries."""
+def parts_of(problem: TwoLayerProblem) -> Parts | None:
+    """The dual of the loss in parts, or None where it is not given by residuals."""
     loss, bias = problem.loss, None
     if isinstance(loss, OutputBias):
         loss, bias = loss.base, loss.penalty
     form = loss.residual_form(problem.targets) if isinstance(loss, ConicTerms) else None
-    if form is not None:
-        return of_form(form, bias)
-    return Tangents.around_zero(loss, problem.targets) if bias is None and tangents.applies(loss) else None
+    return None if form is None else of_form(form, bias)
+
+
+def model_of(problem: TwoLayerProblem) -> Parts | Tangents | None:
+    """The dual of the loss in parts, or tangents of the loss, or None where it is not a sum over entries."""
+    parts = parts_of(problem)
+    if parts is not None:
+        return parts
+    return Tangents.around_zero(problem.loss, problem.targets) if tangents.applies(problem.loss) else None
 
 
 def _solve(
