@@ -30,6 +30,7 @@ SHARE = {
     "widths": 0.01,
     "optima": 0.04,
     "boxes": 0.2,
+    "cells": 0.1,
     "neurons": 0.005,
 }
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
+from ..activations.curvature import curvature_bound_on
 from ..checker.codec import encode_float
 from ..checker.envelope import excess_upper
 from ..checker.neurons import MOST_PARAMETERS, neuron_form
@@ -107,7 +108,10 @@ def _shrunk(problem: TwoLayerProblem, dual: Array, found: Array, limits: Limits)
     assert problem.width is not None
     deadline = time.monotonic() + limits.seconds
     best, most, met = Outcome(None, None, False, {"reason": "no excess was proved"}), -math.inf, found
-    for share in (*(3.0 * m for m in MARGINS[1:] if 3.0 * m > limits.target), limits.target):
+    # bounds of third order hardly care for the margin, so that a coarse point is only there for a bound in any case
+    smooth = curvature_bound_on(problem.activation, np.zeros(1), np.zeros(1)) is not None
+    steps = [3.0 * m for m in (MARGINS[1:2] if smooth else MARGINS[1:])]
+    for share in (*(step for step in steps if step > limits.target), limits.target):
         z = (1.0 - share) * dual
         left = deadline - time.monotonic()
         if left <= 0:
