@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -164,6 +166,21 @@ def test_many_weights_are_solved_and_no_network_is_lower() -> None:
         size = np.linalg.norm(moved.x, axis=1) * np.linalg.norm(moved.readouts, axis=0)
         network = problem.loss.value(out, problem.targets) + 8.0 * float(size.sum())
         assert network >= solution.energy * (1.0 - 1e-3)
+
+
+def test_the_last_search_is_wider_and_at_the_dual_point_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[Array, int]] = []
+    price = wide._price
+
+    def spy(run: wide.Run, state: Any, more: int) -> Any:
+        seen.append((state.dual.copy(), more))
+        return price(run, state, more)
+
+    monkeypatch.setattr(wide, "_price", spy)
+    solution = mfo.solve(instance(), tolerance=3e-2, time_limit=60.0)
+    assert solution.status is mfo.Status.SOLVED
+    assert seen[-1][1] > seen[0][1]
+    np.testing.assert_array_equal(seen[-1][0], solution.dual)
 
 
 def test_starts_are_taken_over_and_time_is_kept() -> None:

@@ -99,6 +99,8 @@ def rounds(
             if confirming:
                 return Status.SOLVED
             confirming = True
+            assert state.best_dual is not None
+            state.dual = state.best_dual  # the claim is made at that one
             continue
         confirming = False
         if (
