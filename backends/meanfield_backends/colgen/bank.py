@@ -45,6 +45,8 @@ MOST_CORNERED = 4
 MOST_BASINS, HIGH = 400, 0.9
 #: how many times the starts of the first rounds are made near the end, and by the search that ends the run
 MORE, MOST_STARTS = 3, 16
+#: the most violated columns, and half of those in use, that a failed master is tried again with
+FEW = 100
 #: columns added a round
 MOST_NEW = 80
 #: entries of preactivations looked at for starts in one search
@@ -362,6 +364,13 @@ def _master(
     if bank.cost.size == 0:
         return True
     done = _solve(problem, model, bank.features, bank.cost, scale, accuracy)
+    if done is None or not done.gap < 1e-2:
+        # too many near-parallel columns of very different size: those in use and the most violated ones
+        level = Pricing(problem, rows_of(problem.geometry), state.dual, state.kappa).level(bank.theta)
+        massive = np.argsort(-bank.masses, kind="stable")[: 2 * FEW]
+        worst = np.argsort(-level, kind="stable")[:FEW]
+        bank.take(np.unique(np.concatenate([massive[bank.masses[massive] > 0], worst])).astype(np.intp))
+        done = _solve(problem, model, bank.features, bank.cost, scale, accuracy)
     if done is None or not done.gap < 1e-2:
         return False
     bank.masses, bank.readouts = done.masses, done.readouts
