@@ -280,3 +280,13 @@ def test_a_master_on_huge_features_goes_on_where_rounding_spoils_definiteness() 
     factor, _ = _factor(matrix.copy())
     assert np.isfinite(factor).all()
     np.testing.assert_allclose(np.tril(factor) @ np.tril(factor).T, matrix, rtol=0, atol=1e-9 * matrix.max())
+
+
+def test_large_masters_do_not_depend_on_the_number_of_threads() -> None:
+    rng = np.random.default_rng(3)
+    phi, targets = np.maximum(rng.standard_normal((900, 150)), 0), np.sign(rng.standard_normal((3, 150)))
+    phi /= np.linalg.norm(phi, axis=1, keepdims=True)
+    one, three = (interior_point(phi, targets, 0.05, 0.05, np.zeros(900), 1e-6, threads=threads) for threads in (1, 3))
+    assert one is not None
+    assert three is not None
+    np.testing.assert_array_equal(one.masses, three.masses)

@@ -125,7 +125,7 @@ def _factor(matrix: Array) -> Any:
 def _gram(u: Array, threads: int) -> Array:
     """u u^T, at least its lower triangle, by rows shared among threads."""
     count = u.shape[0]
-    if threads <= 1 or u.size * count < 5e7:
+    if u.size * count < 5e7:  # the same blocks whatever the threads: not even rounding depends on their number
         return np.asarray(u @ u.T)
     out = np.zeros((count, count))
 
