@@ -257,7 +257,10 @@ def check_attained_under_width(problem: TwoLayerProblem, options: SolveOptions) 
         found = search(problem, carrier, state.dual, none, np.random.default_rng(options.seed))
         assert problem.width is not None
         # a finite pattern can only help if its excess at the limit's dual point is positive
-        if state.particles.count and found.top * problem.width <= 1e-5 * state.energy:
+        top = found.top
+        if top * problem.width <= 1e-5 * state.energy and bank.refusal(problem) is None:
+            top = max(top, bank.highest_excess(problem, state.dual, options.seed))
+        if state.particles.count and top * problem.width <= 1e-5 * state.energy:
             raise NotAttainedError(
                 f"the infimum for {phi.name} is not attained under a width: mass tends to zero on ever larger neurons, where "
                 f"the energy tends to {state.energy:.10g} (the optimum for slopes {limit.left:g}, {limit.right:g}; {BOUNDED}).",

@@ -217,3 +217,10 @@ def test_a_loss_that_is_no_sum_over_entries_is_refused() -> None:
     loss = mfo.loss("output_bias", base=insensitive(0.3), penalty=0.1)
     with pytest.raises(mfo.RefusalError, match="not smooth, and it is not a sum over entries"):
         mfo.solve(mfo.problems.dataset(x, y, loss=loss, lambda1=0.1, lambda2=0.1))
+
+
+def test_an_optimum_of_little_gain_over_the_limit_is_not_refused() -> None:
+    """SiLU was said to escape to ReLU's 55.695405: the search for finite neurons did not meet any that gain."""
+    x, y = data(60, 1)
+    problem = mfo.problems.dataset(x, y, activation="silu", lambda1=0.1, lambda2=0.1, width=4.0)
+    assert mfo.solve(problem, tolerance=1e-4).energy == pytest.approx(55.665626, rel=1e-4)

@@ -249,6 +249,19 @@ def _price(
     return found, level
 
 
+def highest_excess(problem: TwoLayerProblem, dual: Array, seed: int) -> float:
+    """The largest |Z phi|^2 / (4 l2) - l1 |theta|^2 that a thorough search meets, under a width; of a slightly smaller Z.
+
+    A dual point of a limit at infinity is exact up to its tolerance only, which counts without end on ever larger neurons.
+    """
+    assert problem.width is not None
+    scale = problem.loss.value(np.zeros_like(problem.targets), problem.targets)
+    pricing = Pricing(problem, rows_of(problem.geometry), (1.0 - 1e-5) * dual, 1e-6 * scale / problem.width)
+    first = _starts(pricing, 512, np.random.default_rng(seed))
+    top, cost = pricing.parts(np.vstack([first, climb(pricing, first, EPSILONS, 10, lambda: False)]))
+    return float((top / (4.0 * problem.lambda2) - problem.lambda1 * cost).max(initial=0.0))
+
+
 def _price_corners(pricing: Pricing, bank: Bank, starts: int, rng: np.random.Generator) -> tuple[Array, Array]:
     """The best corners of cells; where they are not all listed, also those a few swaps away from the best."""
     groups = corners.listed(pricing.rows, pricing.problem.activation, rng) if bank.corners is None else bank.corners
