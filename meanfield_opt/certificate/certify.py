@@ -134,13 +134,14 @@ def certify(
             found = of_problem(problem, inner)
             left = max(2.0, 0.2 * limits.seconds)
             return _refuted(problem, found, dual, refute, seconds=left) if found.relative_gap > refute else found
-        if problem.width is None or (problem.width_binds and not _spare(problem, measure, engine)):
-            return _proved(problem, measure, dual, upper, engine, limits, refute, started)
-        if problem.width_binds:
+        if problem.width is not None and problem.width_binds and _roomy(problem, measure, engine):
             # mass to spare: in closed form, where that is
             quick = _closed_form(problem, measure, dual, upper, limits, started)
             if quick is not None and quick.relative_gap <= 10.0 * target:
                 return _without_width(problem, quick)
+        if problem.width is None or (problem.width_binds and not _spare(problem, measure, engine)):
+            return _proved(problem, measure, dual, upper, engine, limits, refute, started)
+        if problem.width_binds:
             share = 0.3 if problem.activation.asymptote is None else 0.7  # those that grow gain little from free mass
             part = replace(limits, seconds=share * limits.seconds)
             found = _proved(problem, measure, dual, upper, engine, part, refute, started)
@@ -216,9 +217,14 @@ def _closed_form(
 
 def _spare(problem: TwoLayerProblem, measure: Measure, engine: str) -> bool:
     """Whether mass is to spare, so that a bound for free mass may be as good; not where none of its optima exists."""
-    if engine != "auto" or problem.width is None or problem.activation.degree is not None:
-        return False
     if not math.isfinite(problem.activation.ratio_bound()):  # under free mass a constant costs nothing
+        return False
+    return _roomy(problem, measure, engine)
+
+
+def _roomy(problem: TwoLayerProblem, measure: Measure, engine: str) -> bool:
+    """Whether the candidate leaves mass to spare, for an activation that cannot take up mass in its neurons."""
+    if engine != "auto" or problem.width is None or problem.activation.degree is not None:
         return False
     return measure.total_mass < 0.9 * problem.width
 
