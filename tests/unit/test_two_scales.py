@@ -48,7 +48,7 @@ def test_mass_to_spare_is_proved_without_the_width(tmp_path: Path) -> None:
     certificate = mfo.certify(problem, mfo.solve(problem, tolerance=1e-10), target=1e-6, time_limit=20)
     assert certificate.supremum is not None
     assert certificate.supremum.kind == "free_mass"
-    assert certificate.relative_gap < 1e-6  # what was asked of the solver
+    assert certificate.relative_gap < 1e-9
     path = tmp_path / "c.json"
     certificate.save(path)
     assert mfo.verify(path).lower_bound == certificate.lower_bound
