@@ -49,7 +49,7 @@ THRIFT = 0.25
 #: atoms that are reduced by moving along a null space, cubic in their number
 MOST_REDUCED = 1000
 #: entries of the features of the atoms beyond which these are not polished after the time limit
-LONG = 2_000_000
+LONG = 6_000_000
 #: steps of a first slide, at most: atoms that the optimum keeps apart come together in longer ones
 SLIDE_STEPS = 100
 #: weights and bias above which atoms also slide every round: maxima are too costly to be exact (``wide``)
