@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 import meanfield_opt as mfo
-from meanfield_backends.colgen import bank, corners
+from meanfield_backends.colgen import bank, corners, scout
 from meanfield_backends.colgen.carrier import ThetaCarrier
 from meanfield_backends.colgen.peaks import EPSILONS, Pricing, climb, rows_of
 from meanfield_backends.colgen.slide import Particles, slide
@@ -56,7 +56,7 @@ def checked(problem: mfo.TwoLayerProblem, solution: mfo.Solution, starts: int = 
     top, cost = Pricing(problem, rows, solution.dual, 0.0).parts(known)
     kappa = float((top / (4.0 * problem.lambda2) - problem.lambda1 * cost).max(initial=0.0))
     pricing = Pricing(problem, rows, solution.dual, kappa if problem.width is not None else 0.0)
-    first = bank._starts(pricing, starts, rng)
+    first = scout.starting_points(pricing, starts, rng)
     found = [known, first]
     if problem.activation.levels is None:
         found += [climb(pricing, first, EPSILONS[k:], 8, lambda: False) for k in (0, 1, 2)]

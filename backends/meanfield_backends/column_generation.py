@@ -23,7 +23,7 @@ from meanfield_opt.validate import integer
 
 from . import exchange, orbit
 from .approach import along_limit, ever_larger, with_constant
-from .colgen import bank
+from .colgen import bank, scout
 from .colgen.carrier import choose_carrier
 from .colgen.loop import run
 from .colgen.search import search
@@ -207,7 +207,7 @@ def check_size(problem: TwoLayerProblem, state: State) -> None:
     if problem.width is not None or not any(limit.where == "zero" for limit in phi.escapes):
         return
     measure = to_measure(problem, state)
-    if measure.n_atoms and float(np.sqrt(np.mean(np.square(measure.atoms), axis=1)).min()) <= 2.0 * bank.SMALLEST:
+    if measure.n_atoms and float(np.sqrt(np.mean(np.square(measure.atoms), axis=1)).min()) <= 2.0 * scout.SMALLEST:
         raise NotAttainedError(
             f"with free mass the infimum for {phi.name} is not attained: part of the mass escapes to infinitely many "
             f"infinitesimal neurons, where the energy tends to {state.energy:.10g} ({BOUNDED}). Give width=M.",
@@ -259,7 +259,7 @@ def check_attained_under_width(problem: TwoLayerProblem, options: SolveOptions) 
         # a finite pattern can only help if its excess at the limit's dual point is positive
         top = found.top
         if top * problem.width <= 1e-5 * state.energy and bank.refusal(problem) is None:
-            top = max(top, bank.highest_excess(problem, state.dual, options.seed))
+            top = max(top, scout.highest_excess(problem, state.dual, options.seed))
         if state.particles.count and top * problem.width <= 1e-5 * state.energy:
             raise NotAttainedError(
                 f"the infimum for {phi.name} is not attained under a width: mass tends to zero on ever larger neurons, where "
