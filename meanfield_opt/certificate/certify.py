@@ -16,10 +16,9 @@ from ..activations.check import check_activation
 from ..checker.assumptions import assumptions
 from ..checker.bounds import energy_upper, lower_from_proof
 from ..checker.document import write_document
-from ..checker.refute import measure_energy_lower
 from ..checker.verify import FREE_MASS
 from ..errors import InputError
-from ..free_bias import FIRST, lifted, lifted_neurons, lowered, surrogate
+from ..free_bias import surrogate
 from ..measure import Measure
 from ..plugins import Registry
 from ..problem import MeanFieldProblem, TwoLayerProblem
@@ -29,8 +28,9 @@ from ..validate import instance, integer, nonnegative, positive, seconds
 from .engine import ENGINES, Limits, Question, SupremumProof
 from .engine_search import EngineSearch
 from .free_bias import of_problem
-from .improve import Refutation, reoptimised, violating_neurons, with_neurons, worst_first
+from .improve import Refutation
 from .pairs_engine import rescaled_dual
+from .refuting import refuted
 from .tail_search import held
 from .witnesses import dual_candidates, witnesses
 
@@ -133,7 +133,7 @@ def certify(
             inner = _proved(surrogate(problem), measure, dual, upper, engine, limits, math.inf, started)
             found = of_problem(problem, inner)
             left = max(2.0, 0.2 * limits.seconds)
-            return _refuted(problem, found, dual, refute, seconds=left) if found.relative_gap > refute else found
+            return refuted(problem, found, dual, refute, seconds=left) if found.relative_gap > refute else found
         if problem.width is not None and problem.width_binds and _roomy(problem, measure, engine):
             # mass to spare: in closed form, where that is
             quick = _closed_form(problem, measure, dual, upper, limits, started)
@@ -200,7 +200,7 @@ def _proved(
     stats = {"seconds": time.monotonic() - started, "engines": search.log}
     certificate = replace(certificate, neuron=search.neuron, stats=stats)
     if certificate.relative_gap > refute:
-        certificate = _refuted(problem, certificate, dual, refute, seconds=max(2.0, 0.2 * limits.seconds))
+        certificate = refuted(problem, certificate, dual, refute, seconds=max(2.0, 0.2 * limits.seconds))
     return certificate
 
 
@@ -256,62 +256,3 @@ def _unproved(problem: TwoLayerProblem, measure: Measure, dual: Array) -> Certif
         why = f"no proof: {problem.loss.name} has no rigorous bounds (numpy functions prove nothing about a conjugate)"
     trivial = lower_from_proof(problem, np.zeros_like(problem.targets), 0.0, 0.0)
     return Certificate(problem, measure, dual, trivial, problem.energy(measure), "open", why, None, 0.0)
-
-
-def _refuted(
-    problem: TwoLayerProblem, certificate: Certificate, dual: Array, threshold: float, *, seconds: float
-) -> Certificate:
-    """The certificate with verdict "refuted" if some measure is proved better by more than the threshold."""
-    deadline = time.monotonic() + seconds
-    least = measure_energy_lower(problem, certificate.measure)
-    if not math.isfinite(least):
-        return certificate
-    if problem.geometry.free_parameters:
-        return _refuted_free_bias(problem, certificate, dual, least, threshold, deadline)
-    current, neuron = certificate.measure, certificate.neuron
-    for attempt in range(6):
-        z = dual if attempt == 0 else problem.dual_point(current)
-        found = violating_neurons(problem, z, seed=attempt)
-        if attempt == 0:
-            found = worst_first(problem, z, _with_row(found, neuron))
-            neuron = found[0] if found.shape[0] else neuron
-        mass = 0.1 * float(np.mean(current.masses)) if current.n_atoms else 1.0
-        if problem.width is not None:
-            mass = min(mass, problem.width / 100)
-        start = with_neurons(problem, current, found, mass) if found.shape[0] else current
-        if problem.width is not None and start.total_mass > problem.width:
-            start = Measure(start.atoms, start.masses * (problem.width / start.total_mass), start.neurons)
-        current = reoptimised(problem, start)
-        better, upper = energy_upper(problem, current)
-        if upper < least - threshold * abs(least):
-            return replace(certificate, verdict="refuted", neuron=neuron, refutation=Refutation(better, upper, least))
-        if time.monotonic() > deadline:
-            break
-    return replace(certificate, neuron=neuron)
-
-
-def _refuted_free_bias(
-    problem: TwoLayerProblem, certificate: Certificate, dual: Array, least: float, threshold: float, deadline: float
-) -> Certificate:
-    """The same where the hidden bias costs nothing: neurons are looked for with a cheap bias, energies are the problem's own."""
-    free = problem.with_free_mass()
-    posed = surrogate(free, FIRST)
-    current, neuron = lowered(free, certificate.measure, FIRST), certificate.neuron
-    for attempt in range(6):
-        z = dual if attempt == 0 else free.dual_point(lifted(free, current, FIRST))
-        found = violating_neurons(posed, z, seed=attempt)
-        if attempt == 0 and found.shape[0]:
-            neuron = worst_first(problem, z, _with_row(lifted_neurons(free, found, FIRST), neuron))[0]
-        mass = 0.1 * float(np.mean(current.masses)) if current.n_atoms else 1.0
-        current = reoptimised(posed, with_neurons(posed, current, found, mass) if found.shape[0] else current)
-        better, upper = energy_upper(problem, problem.within_width(lifted(free, current, FIRST)))
-        if upper < least - threshold * abs(least):
-            return replace(certificate, verdict="refuted", neuron=neuron, refutation=Refutation(better, upper, least))
-        if time.monotonic() > deadline:
-            break
-    return replace(certificate, neuron=neuron)
-
-
-def _with_row(rows: Array, row: Array | None) -> Array:
-    """The rows with one more in front, where it is of their length (an engine may work on other parameters)."""
-    return rows if row is None or row.shape != rows.shape[1:] else np.vstack([row[None, :], rows])
