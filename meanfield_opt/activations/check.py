@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..activation import Activation, Array
 from ..errors import InputError
-from ..validate import instance
+from ..validate import instance, numbers_of
 
 MOST_POINTS = 10_000
 _PASSED: set[tuple[type, str]] = set()
@@ -32,7 +32,7 @@ def probe_points(phi: Activation) -> Array:
     return np.unique(np.concatenate(t))
 
 
-def check_activation(phi: Activation, at: Array | None = None) -> None:
+def check_activation(phi: Activation, at: ArrayLike | None = None) -> None:
     """Raise InputError naming the first promise that sampling refutes; silence proves nothing but finds slips.
 
     Tested: finite values, ranges and slope ranges (where declared rigorous), derivative, degree, oddness, pieces, levels,
@@ -44,9 +44,12 @@ def check_activation(phi: Activation, at: Array | None = None) -> None:
     if key not in _PASSED:
         _check(phi, probe_points(phi), thorough=True)
         _PASSED.add(key)
-    if at is not None and at.size:
-        points = np.unique(np.asarray(at, dtype=np.float64))
-        _check(phi, points[:: -(-points.size // MOST_POINTS)], thorough=False)
+    points = np.zeros(0) if at is None else np.unique(numbers_of(at, "the points (at)"))
+    if not np.isfinite(points).all():
+        raise InputError("the points (at) contain NaN or infinite entries.")
+    if points.size:
+        with np.errstate(over="ignore"):  # near the largest float
+            _check(phi, points[:: -(-points.size // MOST_POINTS)], thorough=False)
 
 
 def _check(phi: Activation, t: Array, *, thorough: bool) -> None:

@@ -39,6 +39,7 @@ CERTIFICATE = mfo.certify(PROBLEM, SOLUTION)
 KERNEL, SIGNS = np.array(SOLUTION.kernel), PROBLEM.targets
 RNG = np.random.default_rng(0)
 X, Y = RNG.standard_normal((6, 2)), np.array([[1.0], [-1.0], [1.0], [1.0], [-1.0], [-1.0]])
+LINE = mfo.problems.dataset(X[:, :1], Y, lambda1=0.1, lambda2=0.1)
 ACTIVITY = RNG.standard_normal((KERNEL.shape[0], 5))
 MATRIX = [[1, -1, 1], [-1, 1, 1], [1, 1, 1]]
 ANSWER = cop.check(MATRIX)
@@ -54,7 +55,7 @@ PUBLIC: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "activation_from(formula)": (mfo.activation_from, {"expression": "atan(t)", "odd": True, "negative": None}),
     "backends": (mfo.backends, {"special": False}),
     "certify": (mfo.certify, {"candidate": SOLUTION, "engine": "auto", "time_limit": 3.0, "target": 1e-6, "problem": PROBLEM}),
-    "check_activation": (mfo.check_activation, {"phi": mfo.activation("relu")}),
+    "check_activation": (mfo.check_activation, {"phi": mfo.activation("relu"), "at": None}),
     "close_gap": (mfo.close_gap, {"problem": PROBLEM, "gap": 1e-6, "time_limit": 5.0}),
     "compare": (mfo.compare, {"problem": PROBLEM, "solution": SOLUTION, "certificate": CERTIFICATE, "options": 1}),
     "from_torch": (mfo.from_torch, {"module": None, "X": X}),
@@ -64,6 +65,7 @@ PUBLIC: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "loss(output_bias)": (lambda **k: loss("output_bias", **k), {"base": "squared", "penalty": 1.0}),
     "loss(weighted)": (lambda **k: loss("weighted", **k), {"base": "squared", "sample_weights": (1.0,), "output_weights": (1.0,)}),
     "loss_from": (mfo.loss_from, {"above": 0.2, "below": 0.8, "quadratic": False, "margin": False}),
+    "network_bound": (mfo.network_bound, {"problem": LINE, "neurons": 1, "gap": 0.1, "time_limit": 0.2}),
     "path": (mfo.path, {"problem": PROBLEM, "lambdas": [0.1], "backend": "closed_form"}),
     "patterns": (mfo.patterns, {"problem": PROBLEM, "solution": SOLUTION, "angle": 1e-4}),
     "phase_diagram": (mfo.phase_diagram, {"table": None, "path": "out.png"}),
