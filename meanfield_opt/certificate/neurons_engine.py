@@ -22,6 +22,8 @@ from ..checker.tail import limit_activation
 from ..errors import CertificateError
 from ..geometry import FactorGeometry
 from ..problem import TwoLayerProblem
+from . import neuron_checkpoint
+from .bnb.checkpoint import question_digest
 from .engine import Limits, Outcome, ProofEngine, Question, SupremumProof
 from .improve import violating_neurons
 from .neuron_search import NeuronSearch
@@ -144,6 +146,11 @@ def _searched(
     except CertificateError as error:
         return Outcome(None, None, False, {"reason": str(error)}), found
     search = NeuronSearch(form, found, limits.workers, deadline)
+    question = question_digest("neurons", problem, dual)
+    if limits.checkpoint is not None:
+        held = neuron_checkpoint.load(limits.checkpoint, question, form.first, form.rows)
+        if held is not None:
+            search.resume(held)
     unit = 4.0 * problem.lambda2 / problem.width * max(problem.loss.dual_value(dual, problem.targets), 1e-12)
     top, margin = math.inf, math.inf
     for share in (*(m for m in MARGINS if m > limits.target), limits.target):
@@ -168,6 +175,8 @@ def _searched(
         if not search.worst <= aim:
             break
         top, margin = aim, share
+    if limits.checkpoint is not None and search.stopped:
+        neuron_checkpoint.save(limits.checkpoint, question, search.cells)
     if search.worst < top:  # stopped on the way
         top, margin = search.worst * (1.0 + 1e-12), (search.worst - search.best) / unit
     stats = {"margin": margin, "neurons": found, "boxes": int(search.bound.size)}
