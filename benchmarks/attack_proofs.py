@@ -10,7 +10,7 @@ from fractions import Fraction
 
 import meanfield_opt as mfo
 from meanfield_opt.certificate import Limits, Question, SupremumProof
-from meanfield_opt.certificate.envelope_engine import _Search
+from meanfield_opt.certificate.envelope_search import EnvelopeSearch
 from meanfield_opt.checker.bounds import best_rigorous_scale, lower_from_proof
 from meanfield_opt.checker.codec import encode_float
 from meanfield_opt.checker.copositive_file import encode
@@ -45,7 +45,7 @@ def split_envelope(certificate: mfo.Certificate) -> SupremumProof:
     """The envelope engine's proof with beta as a coordinate of its own."""
     problem = certificate.problem
     assert isinstance(problem, TwoLayerProblem)
-    search = _Search(Question(problem, certificate.dual), Limits(target=2e-2), split=True)
+    search = EnvelopeSearch(Question(problem, certificate.dual), Limits(target=2e-2), split=True)
     search.run(time.monotonic() + 2.0)
     proof = search.outcome().proof
     assert proof is not None

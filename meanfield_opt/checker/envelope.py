@@ -245,7 +245,7 @@ def replay(problem: TwoLayerProblem, dual: Array, claimed: float, artefact: dict
         raise CertificateError("the tangent points do not fit the corners.")
     cost = replay_tail(problem, dual, artefact["tail"]) if "tail" in artefact else None
     lo, hi, ordered = (split_domain if split else domain)(problem, dual, cost)
-    _check_cover(boxes, size, problem.n_outputs if ordered else 0)
+    check_cover(boxes, size, problem.n_outputs if ordered else 0)
     points = np.array([corner(lo, hi, DEEPEST, key) for key in keys])
     if split:
         values = g_split(problem, dual, points, tolerance)
@@ -260,7 +260,7 @@ def replay(problem: TwoLayerProblem, dual: Array, claimed: float, artefact: dict
     return excess_upper(problem, worst)
 
 
-def _check_cover(boxes: set[Box], size: int, ordered: int) -> None:
+def check_cover(boxes: set[Box], size: int, ordered: int) -> None:
     """Every cell is a leaf, is needless, or is covered by its children."""
     stack: list[Box] = [(0, (0,) * size)]
     deepest = max((depth for depth, _ in boxes), default=0)
