@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import zipfile
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..checker.envelope import DEEPEST, check_cover, corners_of
-from ..errors import CertificateError, InputError
-from ..files import replacing
-from .bnb.checkpoint import file_of
+from ..errors import CertificateError
+from .stored import damaged, load_arrays, save_arrays
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
@@ -26,20 +23,11 @@ class Saved:
     corners: Numbers
     tangents: Array
 
-    def digest(self, question: str) -> str:
-        """SHA-256 of all arrays and of what was asked."""
-        hasher = hashlib.sha256(f"envelope {question} {self.boxes.shape} {self.corners.shape}".encode())
-        for array in (self.boxes, self.corners, self.tangents):
-            hasher.update(np.ascontiguousarray(array).tobytes())
-        return hasher.hexdigest()
-
 
 def save(checkpoint: str, question: str, saved: Saved) -> None:
     """Write the file whole or not at all."""
-    with replacing(file_of(checkpoint, question), "the checkpoint of the proof") as part, part.open("wb") as stream:
-        np.savez(
-            stream, boxes=saved.boxes, corners=saved.corners, tangents=saved.tangents, digest=saved.digest(question)
-        )
+    arrays = {"boxes": saved.boxes, "corners": saved.corners, "tangents": saved.tangents}
+    save_arrays(checkpoint, question, arrays)
 
 
 def load(checkpoint: str, question: str, size: int, samples: int, ordered: int) -> Saved | None:
@@ -47,25 +35,18 @@ def load(checkpoint: str, question: str, size: int, samples: int, ordered: int) 
 
     size: coordinates of a cell. samples: of a tangent point. ordered: outputs in whose order cells may be left out.
     """
-    path = file_of(checkpoint, question)
-    if not path.exists():
+    held = load_arrays(checkpoint, question, {"boxes": "int64", "corners": "int64", "tangents": "float64"})
+    if held is None:
         return None
-    try:
-        with path.open("rb") as stream, np.load(stream) as file:
-            saved = Saved(
-                np.asarray(file["boxes"], dtype=np.int64),
-                np.asarray(file["corners"], dtype=np.int64),
-                np.asarray(file["tangents"], dtype=np.float64),
-            )
-            right = str(file["digest"]) == saved.digest(question)
-    except (OSError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is no checkpoint of this version ({error}); remove it to start again.") from error
-    if not right or not _sound(saved, size, samples, ordered):
-        raise InputError(f"{path} is damaged (its cells are not those of this search); remove it to start again.")
+    saved = Saved(held["boxes"], held["corners"], held["tangents"])
+    if not _sound(saved, size, samples, ordered):
+        raise damaged(checkpoint, question, "its cells are not those of this search")
     return saved
 
 
 def _sound(saved: Saved, size: int, samples: int, ordered: int) -> bool:
+    if any(array.ndim != 2 for array in (saved.boxes, saved.corners, saved.tangents)):
+        return False
     shapes = (len(saved.boxes), size + 1), (len(saved.corners), size), (len(saved.corners), samples)
     if (saved.boxes.shape, saved.corners.shape, saved.tangents.shape) != shapes:
         return False

@@ -15,9 +15,9 @@ from ..checker import envelope
 from ..checker.codec import encode_array
 from ..checker.envelope import DEEPEST, Box
 from . import envelope_checkpoint
-from .bnb.checkpoint import question_digest
 from .engine import Limits, Outcome, Question, SupremumProof
 from .envelope_tangents import Tangents
+from .stored import question_digest
 from .tail_search import Tail
 
 Array = NDArray[np.float64]

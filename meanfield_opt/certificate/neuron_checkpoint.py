@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import zipfile
-
 import numpy as np
 from numpy.typing import NDArray
 
 from ..checker.frames import Cells
-from ..errors import InputError
-from ..files import replacing
-from .bnb.checkpoint import file_of
+from .stored import damaged, load_arrays, save_arrays
 
 Array = NDArray[np.float64]
 
@@ -21,30 +16,19 @@ MOST_SAVED = 500_000
 
 def save(checkpoint: str, question: str, cells: Cells) -> None:
     """Write the file whole or not at all; nothing where there are too many boxes."""
-    if cells.size > MOST_SAVED:
-        return
-    with replacing(file_of(checkpoint, question), "the checkpoint of the proof") as part, part.open("wb") as stream:
-        np.savez(stream, lo=cells.lo, hi=cells.hi, face=cells.face, digest=_digest(question, cells))
+    if cells.size <= MOST_SAVED:
+        save_arrays(checkpoint, question, {"lo": cells.lo, "hi": cells.hi, "face": cells.face})
 
 
 def load(checkpoint: str, question: str, first: Cells, rows: Array) -> Cells | None:
     """The boxes saved for this question; None where there are none. InputError for a damaged file, or one whose boxes are not
     what cutting ``first`` in halves gives."""
-    path = file_of(checkpoint, question)
-    if not path.exists():
+    held = load_arrays(checkpoint, question, {"lo": "float64", "hi": "float64", "face": "int64"})
+    if held is None:
         return None
-    try:
-        with path.open("rb") as stream, np.load(stream) as file:
-            cells = Cells(
-                np.asarray(file["lo"], dtype=np.float64),
-                np.asarray(file["hi"], dtype=np.float64),
-                np.asarray(file["face"], dtype=np.int64),
-            )
-            right = str(file["digest"]) == _digest(question, cells)
-    except (OSError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is no checkpoint of this version ({error}); remove it to start again.") from error
-    if not right or not covers(cells, first, rows):
-        raise InputError(f"{path} is damaged (its boxes are not those of this search); remove it to start again.")
+    cells = Cells(held["lo"], held["hi"], held["face"])
+    if not covers(cells, first, rows):
+        raise damaged(checkpoint, question, "its boxes are not those of this search")
     return cells
 
 
@@ -73,10 +57,3 @@ def covers(cells: Cells, first: Cells, rows: Array) -> bool:
 def _names(cells: Cells) -> list[bytes]:
     table = np.ascontiguousarray(np.hstack([cells.lo, cells.hi, cells.face[:, None].astype(np.float64)]))
     return [row.tobytes() for row in table]
-
-
-def _digest(question: str, cells: Cells) -> str:
-    hasher = hashlib.sha256(f"neurons {question} {cells.lo.shape}".encode())
-    for array in (cells.lo, cells.hi, cells.face):
-        hasher.update(np.ascontiguousarray(array).tobytes())
-    return hasher.hexdigest()

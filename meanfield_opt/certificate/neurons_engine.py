@@ -23,10 +23,10 @@ from ..errors import CertificateError
 from ..geometry import FactorGeometry
 from ..problem import TwoLayerProblem
 from . import neuron_checkpoint
-from .bnb.checkpoint import question_digest
 from .engine import Limits, Outcome, ProofEngine, Question, SupremumProof
 from .improve import violating_neurons
 from .neuron_search import NeuronSearch
+from .stored import question_digest
 from .tail_search import Tail, find_tail
 
 Array = NDArray[np.float64]

@@ -73,6 +73,7 @@ def test_a_false_file_is_refused_even_with_its_digest_right(tmp_path: Path) -> N
         replace(good, boxes=good.boxes[1:]),
         replace(good, boxes=deep),
         replace(good, boxes=good.boxes[:, :2]),
+        replace(good, boxes=np.array(3)),
         replace(good, corners=good.corners[1:], tangents=good.tangents[1:]),
         replace(good, tangents=good.tangents[:, :2]),
         replace(good, tangents=np.full_like(good.tangents, np.nan)),

@@ -22,7 +22,7 @@ from ...problem import TwoLayerProblem
 from ...symmetry.inputs import input_group
 from ..engine import Limits, Outcome, ProofEngine, Question, SupremumProof
 from ..improve import worth_averaging
-from .checkpoint import question_digest
+from ..stored import question_digest
 from .driver import MOST_POINTS, Refined, View, search
 from .forest import whole_space
 from .orbits import roots_in_chamber, symmetry_artefact

@@ -16,7 +16,7 @@ from ...checker.output_view import OutputForm, output_form, output_sigma
 from ...checker.slopes import float_slopes
 from ...geometry import DiagonalPlusLowRank
 from ..engine import Limits, Outcome, ProofEngine, Question, SupremumProof
-from .checkpoint import question_digest
+from ..stored import question_digest
 from .driver import Refined, View, search
 from .forest import whole_space
 
