@@ -16,7 +16,8 @@ from meanfield_backends.colgen.masses import interior_point
 from meanfield_backends.colgen.quasi_newton import descend
 from meanfield_backends.colgen.search import levels
 from meanfield_backends.colgen.slide import Particles, slide
-from meanfield_backends.colgen.sweep import sweep
+from meanfield_backends.colgen.starts import KEPT, KINDS, Known, Yields, starts
+from meanfield_backends.colgen.sweep import reached, sweep
 from meanfield_backends.colgen.working import working_master
 
 Array = np.ndarray
@@ -169,18 +170,81 @@ def test_many_weights_are_solved_and_no_network_is_lower() -> None:
 
 
 def test_the_last_search_is_wider_and_at_the_dual_point_returned(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[Array, int]] = []
-    price = wide._price
+    seen: list[tuple[Array, bool, list[int]]] = []
+    price, begin = wide._price, wide.starts
 
-    def spy(run: wide.Run, state: Any, more: int) -> Any:
-        seen.append((state.dual.copy(), more))
-        return price(run, state, more)
+    def spy(run: wide.Run, state: Any, confirm: bool) -> Any:
+        seen.append((state.dual.copy(), confirm, []))
+        return price(run, state, confirm)
+
+    def counted(*given: Any) -> Any:
+        x, kinds = begin(*given)
+        seen[-1][2].append(int(np.bincount(kinds, minlength=len(KINDS)).min()))
+        return x, kinds
 
     monkeypatch.setattr(wide, "_price", spy)
+    monkeypatch.setattr(wide, "starts", counted)
     solution = mfo.solve(instance(), tolerance=3e-2, time_limit=60.0)
     assert solution.status is mfo.Status.SOLVED
-    assert seen[-1][1] > seen[0][1]
+    assert seen[-1][1]
+    assert len(seen[-1][2]) == len(KINDS)
+    # as many of every kind as an ordinary group has of all kinds together
+    assert sum(seen[-1][2]) >= wide.LEAST_STARTS
     np.testing.assert_array_equal(seen[-1][0], solution.dual)
+
+
+def known_of(count: int, basins: int) -> Known:
+    rng = np.random.default_rng(4)
+    problem = instance()
+    x = rng.standard_normal((count + basins, 21))
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    return Known(x[:count], x[count:], x, rows_of(problem), np.eye(21), rng)
+
+
+@pytest.mark.parametrize("basins", [0, 7])
+def test_every_kind_of_start_is_made(basins: int) -> None:
+    x, kinds = starts(known_of(5, basins), Yields(), 200)
+    assert x.shape == (kinds.size, 21)
+    assert 200 <= kinds.size <= 200 + len(KINDS)
+    assert (np.bincount(kinds, minlength=len(KINDS)) >= 200 // len(KINDS)).all()
+    assert np.isfinite(x).all()
+    assert (np.linalg.norm(x, axis=1) > 0).all()
+    only, kinds = starts(known_of(0, 0), Yields(), 20)
+    assert only.shape == (20, 21)
+    assert not kinds.any()
+
+
+def test_kinds_that_meet_more_are_made_more_often_and_none_is_given_up() -> None:
+    yields = Yields()
+    for _ in range(6):
+        counts = np.array(yields.counts(900))
+        yields.learn(np.repeat(np.arange(len(KINDS)), counts), np.full(30, 3))
+    counts = np.array(yields.counts(900))
+    assert counts.argmax() == 3
+    assert counts[3] > 300
+    assert (counts >= 900 * KEPT / len(KINDS)).all()
+    for _ in range(6):  # another kind becomes the best
+        made = np.repeat(np.arange(len(KINDS)), yields.counts(900))
+        yields.learn(made, np.full(30, 5))
+    assert int(np.argmax(yields.counts(900))) == 5
+
+
+def test_a_race_ends_only_what_is_far_below(monkeypatch: pytest.MonkeyPatch) -> None:
+    import meanfield_backends.colgen.sweep as sweeping
+
+    problem = instance()
+    rows = rows_of(problem)
+    dual = problem.dual_point(mfo.Measure.zero(problem.n_samples))
+    start = np.random.default_rng(1).standard_normal((60, rows.shape[1]))
+    x, level = reached(problem, rows, dual, start, 60, lambda: False)
+    floor = float(np.median(reached(problem, rows, dual, start, 3, lambda: False)[1]))
+    monkeypatch.setattr(sweeping, "RACE", ((3, floor),))
+    y, raced = reached(problem, rows, dual, start, 60, lambda: False, race=True)
+    same = np.isclose(level, raced, rtol=1e-6)
+    assert 20 < same.sum() < 40
+    assert (raced[~same] < level[~same]).all()
+    assert (raced[~same] <= floor * (1.0 + 1e-6)).all()
+    np.testing.assert_allclose(x[same], y[same], atol=1e-4)
 
 
 def test_starts_are_taken_over_and_time_is_kept() -> None:

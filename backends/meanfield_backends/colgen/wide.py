@@ -27,8 +27,9 @@ from .pricing import different
 from .reduce import merge, prune
 from .search import Found, evening, levels, spread
 from .slide import Particles
+from .starts import KINDS, Known, Yields, starts
 from .state import State, Stopwatch
-from .sweep import sweep
+from .sweep import reached, sweep
 
 Array = NDArray[np.float64]
 
@@ -39,9 +40,13 @@ FIRST, FIRST_STEPS, STEPS = 400, 100, 300
 #: multiplications of the fresh starts of one sweep; starts, at least and at most
 WORK, LEAST_STARTS, MOST_STARTS = 3e10, 192, 4096
 #: steps of an ascent, of the exact one of this many best, and of that of the other violated ones
-ASCENT, EXACT, BEST, SHORT = 60, 150, 64, 30
+ASCENT, EXACT, BEST, SHORT = 60, 150, 64, 60
 #: columns added a round, basins remembered
-MOST_NEW, MOST_BASINS = 500, 2048
+MOST_NEW, MOST_BASINS = 500, 5000
+#: levels below which basins are not remembered, and the angle (of patterns) within which two are one
+LOW, SAME = 0.9, 0.05
+#: angle from those known beyond which a violated basin is new; fresh starts come in so many groups at most, until so many new ones are met
+NEW, GROUPS, ENOUGH = 0.1, 6, 24
 PATIENCE = 8
 #: relative gap above which slides are long and searches short
 FAR = 0.05
@@ -64,6 +69,7 @@ class Run:
     rows: Array
     evener: Array
     lengths: Array
+    yields: Yields
 
 
 def rounds(
@@ -77,14 +83,14 @@ def rounds(
 ) -> Status:
     """Rounds until the sampled gap has been found small twice, time is over or nothing is gained."""
     rows = np.ascontiguousarray(carrier.patterns(np.eye(carrier.dimension)).T)
-    run = Run(problem, carrier, options, watch, rng, rows, *evening(carrier.geometry))
+    run = Run(problem, carrier, options, watch, rng, rows, *evening(carrier.geometry), Yields())
     gap, confirming, energies = 1.0, False, []
     _begin(run, state)
     for _ in range(most):
         state.rounds += 1
         if not confirming and not _master(run, state, gap):
             return Status.INACCURATE
-        found = _price(run, state, 4 if confirming else 1 if gap > FAR else 2)
+        found = _price(run, state, confirming)
         gap = _estimate(run, state, found)
         state.history.append((watch.seconds(), state.energy, state.lower, state.particles.count))
         energies.append(state.energy)
@@ -146,21 +152,36 @@ def _master(run: Run, state: State, gap: float) -> bool:
     return pool.master(run.problem, run.carrier, state, none, accuracy, min(gap, 0.1))
 
 
-def _price(run: Run, state: State, more: int) -> Found:
-    """Local maxima of the level at the present dual point, best first; ``state.basins`` is renewed. more: times as many fresh starts."""
+def _price(run: Run, state: State, confirm: bool) -> Found:
+    """Local maxima of the level at the present dual point, best first; ``state.basins`` is renewed.
+
+    confirm: many more starts, as many of every kind, and no ascent is given up early, unless the gap to be confirmed is refuted.
+    """
     problem, n = run.problem, run.carrier.dimension
     assert state.columns is not None
     assert state.column_masses is not None
     heavy = state.column_masses > 1e-6 * float(state.column_masses.sum())
-    atoms, rest = state.columns[heavy], state.columns[~heavy]
     basins = state.columns[:0] if state.basins is None else state.basins
+    old = np.vstack([state.columns[heavy], state.columns[~heavy], basins])
     cost = 2.0 * ASCENT * problem.n_samples * (n + problem.n_outputs)
-    fresh = more * int(np.clip(WORK / cost, LEAST_STARTS, MOST_STARTS))
-    starts = np.vstack([*_fresh(run, atoms, basins, fresh), atoms, basins, rest])
-    x, level = sweep(problem, run.rows, state.dual, starts, ASCENT, run.watch.over, state.threads)
+    count = int(np.clip(WORK / cost, LEAST_STARTS, MOST_STARTS))
+    known = Known(state.columns[heavy], basins, old, run.rows, run.evener, run.rng)
+    x, level = reached(problem, run.rows, state.dual, old, ASCENT, run.watch.over, state.threads)
+    high = x[level > 1.0]
+    for _ in range(len(KINDS) if confirm else GROUPS):
+        fresh, kinds = starts(known, Yields() if confirm else run.yields, count)
+        ends, top = reached(
+            problem, run.rows, state.dual, fresh, ASCENT, run.watch.over, state.threads, race=not confirm
+        )
+        met = _learn(run, high, ends, top, kinds)
+        x, level = np.vstack([x, ends]), np.concatenate([level, top])
+        lower = lower_estimate(problem, state.dual, float(level.max()))
+        refuted = confirm and relative_gap(state.energy, lower) > run.options.tolerance
+        if refuted or (met >= ENOUGH and not confirm) or run.watch.over():
+            break
     order = np.argsort(-level, kind="stable")
-    x, level = x[order], level[order]
-    high = different(x[level > 0.9][: 2 * MOST_BASINS], MOST_BASINS, 0.02, run.lengths)
+    order = order[level[order] > LOW]
+    high = different(x[order], MOST_BASINS, SAME, run.lengths)
     value = levels(problem, state.dual, problem.features(run.carrier.patterns(high)), run.carrier.cost(high))
     order = np.argsort(-value, kind="stable")
     state.basins = high[value <= 1.0]
@@ -169,30 +190,27 @@ def _price(run: Run, state: State, more: int) -> Found:
     new = new[value[new] > 1.0]
     parts = [
         ascend(problem, run.rows, state.dual, best, EXACT, 0.0, None, state.threads),
-        ascend(problem, run.rows, state.dual, high[new], SHORT, 0.0, run.watch.over, state.threads),
         (high, value),
     ]
+    if new.size:
+        more_steps, _ = sweep(problem, run.rows, state.dual, high[new], SHORT, run.watch.over, state.threads)
+        features = problem.features(run.carrier.patterns(more_steps))
+        parts.append((more_steps, levels(problem, state.dual, features, run.carrier.cost(more_steps))))
     x, level = np.vstack([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
     order = np.argsort(-level, kind="stable")
     return Found(x[order], level[order], x[:0])
 
 
-def _fresh(run: Run, atoms: Array, basins: Array, count: int) -> list[Array]:
-    """New starts: about the atoms and basins at distances of 0.5 to 1.5 (atoms have length 1), opposite to them, sums, differences, random."""
-    rng, n = run.rng, run.carrier.dimension
-    random = rng.standard_normal((count // 4, n))
-    random[::2] = random[::2] @ run.evener
-    if atoms.shape[0] == 0:
-        return [random]
-    pairs = atoms[rng.integers(atoms.shape[0], size=(2, count // 4))]
-    sign = np.where(rng.random(count // 4) < 0.5, -1.0, 1.0)[:, None]
-    near = [random, pairs[0] + sign * pairs[1], -atoms]
-    for base, share in ((atoms, count // 4), (basins, count // 4)):
-        if base.shape[0]:
-            chosen = base[rng.integers(base.shape[0], size=share)]
-            distance = rng.uniform(0.5, 1.5, (share, 1))
-            near.append(chosen + distance * unit_rows(rng.standard_normal((share, n))))
-    return near
+def _learn(run: Run, old: Array, x: Array, level: Array, kinds: NDArray[np.int64]) -> int:
+    """Which kinds of starts, that ended at x, met violated basins beside the old ones; how many they met."""
+    high = np.flatnonzero(level > 1.0 + 2.0 * run.options.tolerance)
+    ends = unit_rows(x[high] @ run.lengths)
+    new = (ends @ unit_rows(old @ run.lengths).T).max(axis=1, initial=-1.0) < 1.0 - 0.5 * NEW**2
+    hits = kinds[high[new]]
+    LOGGER.debug("starts %s met %s", np.bincount(kinds, minlength=len(KINDS)), np.bincount(hits, minlength=len(KINDS)))
+    if hits.size:
+        run.yields.learn(kinds, hits)
+    return len(different(x[high[new]], ENOUGH, NEW, run.lengths))
 
 
 def _estimate(run: Run, state: State, found: Found) -> float:
@@ -216,7 +234,7 @@ def _slide(run: Run, state: State, gap: float) -> Particles:
     far = gap > FAR
     moved = glide(
         run.problem, run.carrier, run.rows, few,
-        eps=min(1e-2, (0.1 if far else 0.02) * gap), iterations=STEPS if far else STEPS // 3, watch=run.watch.over,
+        eps=min(1e-2, 0.1 * gap), iterations=STEPS if far else STEPS // 2, watch=run.watch.over,
         threads=state.threads,
     )  # fmt: skip
     return merge(run.problem, run.carrier, prune(run.carrier, moved, 1e-6), 5e-3)

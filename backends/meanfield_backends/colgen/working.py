@@ -11,8 +11,8 @@ Array = NDArray[np.float64]
 
 #: share of the total mass below which a column leaves the working set
 LIGHT = 1e-6
-#: columns that enter at once, at most
-MOST_ENTERING = 500
+#: columns that enter at once: at least (if their levels are near 1), and at most
+ENTERING, MOST_ENTERING = 200, 500
 PASSES = 4
 
 
@@ -38,11 +38,15 @@ def working_master(
     masses, centre = np.array(start), None
     for _ in range(PASSES):
         level = _levels(features, dual, tau)
-        heavy = masses > LIGHT * float(masses.sum())
+        share = masses / max(float(masses.sum()), 1e-300)
+        heavy = (share > LIGHT) & (level > np.where(share > 1e-3 / share.size, 0.0, 0.99))
         waiting = np.flatnonzero(~heavy & (level > (1.0 + 0.05 * gap if centre is not None else 0.98)))
         if centre is not None and waiting.size == 0:
             break
-        entering = waiting[np.argsort(-level[waiting], kind="stable")[:MOST_ENTERING]]
+        violated = int((level[waiting] > 1.0 + 0.05 * gap).sum())
+        entering = waiting[
+            np.argsort(-level[waiting], kind="stable")[: int(np.clip(violated, ENTERING, MOST_ENTERING))]
+        ]
         work = np.sort(np.concatenate([np.flatnonzero(heavy), entering]))
         if work.size == 0:
             work = np.argsort(-level, kind="stable")[:MOST_ENTERING]
