@@ -22,21 +22,20 @@ def padded(x: NDArray[Any], rows: int, columns: int, dtype: type[np.floating[Any
     return out
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
-def climb(at, dual, left, right, theta, level, iterations, floor, least):  # type: ignore[no-untyped-def]
-    """Ascend from each row of ``theta`` (N, n) in place; ``level`` (N,) gets |Z phi(A theta)|^2 at the end, |theta| = 1.
-
-    at: A^T (n, P). dual: Z (d, P). n and d are multiples of four (``padded``), and all of one type, numbers included. floor: after 12 steps
-    starts below this level are given up; they do not matter. least: relative gain of a step that ends the ascent.
-    """
-    n, samples = at.shape
-    d = dual.shape[0]
-    h, push = np.empty(samples, at.dtype), np.empty(samples, at.dtype)
-    q, pull, trial, up = np.empty(d, at.dtype), np.empty(n, at.dtype), np.empty(n, at.dtype), np.empty(n, at.dtype)
+@njit(
+    cache=True,
+    nogil=True,
+    error_model="numpy",
+    fastmath={"reassoc", "contract", "nsz"},
+    no_rewrites=True,
+    no_cfunc_wrapper=True,
+)
+def _climb(at, dual, left, right, theta, level, iterations, floor, least, h, push, q, pull, trial):  # type: ignore[no-untyped-def]
     real = at.dtype.type
     zero, one = real(0.0), real(1.0)
-    grow, shrink, tiny = real(1.5), real(0.3), real(1e-6)
-    least_size = real(1e-18)
+    grow, shrink, tiny, least_size = real(1.5), real(0.3), real(1e-6), real(1e-18)
+    n, samples = at.shape
+    d = dual.shape[0]
     for start in range(theta.shape[0]):
         gamma, best = one, -one
         for i in range(n):
@@ -55,9 +54,9 @@ def climb(at, dual, left, right, theta, level, iterations, floor, least):  # typ
                 t0, t1, t2, t3 = trial[i], trial[i + 1], trial[i + 2], trial[i + 3]
                 for p in range(samples):
                     h[p] += t0 * at[i, p] + t1 * at[i + 1, p] + t2 * at[i + 2, p] + t3 * at[i + 3, p]
-            value = zero
             for p in range(samples):
                 push[p] = (right if h[p] > zero else left) * h[p]
+            value = zero
             for k in range(0, d, 4):
                 s0, s1, s2, s3 = zero, zero, zero, zero
                 for p in range(samples):
@@ -89,11 +88,11 @@ def climb(at, dual, left, right, theta, level, iterations, floor, least):  # typ
                         s1 += t * at[i + 1, p]
                         s2 += t * at[i + 2, p]
                         s3 += t * at[i + 3, p]
-                    up[i], up[i + 1], up[i + 2], up[i + 3] = s0, s1, s2, s3
+                    pull[i], pull[i + 1], pull[i + 2], pull[i + 3] = s0, s1, s2, s3
                 inv = one / best if best > zero else zero
                 for i in range(n):
                     theta[start, i] = trial[i]
-                    pull[i] = up[i] * inv - trial[i]
+                    pull[i] = pull[i] * inv - trial[i]
                 if step > 0 and gained <= least * best:
                     break
             else:
@@ -105,3 +104,25 @@ def climb(at, dual, left, right, theta, level, iterations, floor, least):  # typ
             for i in range(n):
                 trial[i] = theta[start, i] + gamma * pull[i]
         level[start] = best
+
+
+def climb(
+    at: NDArray[Any],
+    dual: NDArray[Any],
+    left: np.floating[Any],
+    right: np.floating[Any],
+    theta: NDArray[Any],
+    level: NDArray[Any],
+    iterations: int,
+    floor: np.floating[Any],
+    least: np.floating[Any],
+) -> None:
+    """Ascend from each row of ``theta`` (N, n) in place; ``level`` (N,) gets |Z phi(A theta)|^2 at the end, |theta| = 1.
+
+    at: A^T (n, P). dual: Z (d, P). n and d are multiples of four (``padded``), and all of one type, numbers included. floor: after 12 steps
+    starts below this level are given up; they do not matter. least: relative gain of a step that ends the ascent.
+    """
+    n, kind = at.shape[0], at.dtype
+    # room is made here: each allocation would cost a tenth of a second of compilation
+    room = [*np.empty((2, at.shape[1]), kind), np.empty(dual.shape[0], kind), *np.empty((2, n), kind)]
+    _climb(at, dual, left, right, theta, level, iterations, floor, least, *room)

@@ -6,88 +6,137 @@ Samples away from a kink add nothing to the Hessian, so that a step costs about 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 FAST = {"reassoc", "contract", "nsz"}
+#: options of pieces that only compiled code calls: nothing to call them from Python is made
+INNER = {"no_rewrites": True, "no_cfunc_wrapper": True, "no_cpython_wrapper": True}
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
-def sharp(at, dual, left, right, theta, level, epsilons, tau):  # type: ignore[no-untyped-def]
-    """Ascend from each row of ``theta`` (N, n), of unit length, in place to unit length; ``level`` (N,) gets the ratio, or -1 if given up.
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST, **INNER)
+def _combine(x, a, out):  # type: ignore[no-untyped-def]
+    """out (P,) = x^T a; x (n,), a (n, P)."""
+    out[:] = 0.0
+    for i in range(x.size):
+        t = x[i]
+        for p in range(out.size):
+            out[p] += t * a[i, p]
 
-    at: A^T (n, P). dual: Z (d, P). epsilons: relative to the root mean square preactivation of each start, four steps each. tau: of the
-    ratio |Z phi|^2 / (tau |theta|^2); starts that are clearly on the way to a maximum below 1 are given up.
-    """
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST, **INNER)
+def _respond(h, dual, mean, half, square, root, phi, q):  # type: ignore[no-untyped-def]
+    """|q|^2 of q (d,) = Z phi_eps(h), where phi_eps = mean h + half root and root = sqrt(h^2 + square)."""
+    for p in range(h.size):
+        t = np.sqrt(h[p] * h[p] + square)
+        root[p] = t
+        phi[p] = mean * h[p] + half * t
+    total = 0.0
+    for k in range(q.size):
+        s = 0.0
+        for p in range(h.size):
+            s += dual[k, p] * phi[p]
+        q[k] = s
+        total += s * s
+    return total
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST, **INNER)
+def _solve(minus, factor, right, step):  # type: ignore[no-untyped-def]
+    """step = (minus + shift)^-1 right by Cholesky, the shift raised until no pivot is below 0.05; whether there is one."""
+    n = right.size
+    shift = 0.0
+    definite = False
+    while not definite and shift < 1e12:
+        definite = True
+        for i in range(n):
+            t = right[i]
+            for j in range(i + 1):
+                s = minus[i, j]
+                for k in range(j):
+                    s -= factor[i, k] * factor[j, k]
+                if i > j:
+                    factor[i, j] = s / factor[j, j]
+                    t -= factor[i, j] * step[j]
+            s += shift
+            if not s > 0.05:
+                definite = False
+                break
+            factor[i, i] = np.sqrt(s)
+            step[i] = t / factor[i, i]
+        if not definite:
+            shift = max(0.1, 3.0 * shift)
+    for i in range(n - 1, -1, -1):
+        s = step[i]
+        for k in range(i + 1, n):
+            s -= factor[k, i] * step[k]
+        step[i] = s / factor[i, i]
+    return definite
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST, no_rewrites=True, no_cfunc_wrapper=True)
+def _sharp(  # type: ignore[no-untyped-def]
+    at,
+    rows,
+    dual,
+    mean,
+    half,
+    theta,
+    level,
+    epsilons,
+    tau,
+    square,
+    h,
+    slope,
+    phi,
+    part,
+    root,
+    now,
+    trial,
+    along,
+    step,
+    unit,
+    jacobian,
+    minus,
+    factor,
+):
     n, samples = at.shape
     d = dual.shape[0]
-    rows = np.ascontiguousarray(at.T)
-    h, slope, phi, part = np.empty(samples), np.empty(samples), np.empty(samples), np.empty(samples)
-    q, unit, jacobian = np.empty(d), np.empty(d), np.empty((d, n))
-    now, trial, along, step = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
-    minus, factor = np.empty((n, n)), np.empty((n, n))
-    square = np.zeros(samples)
-    for i in range(n):
-        for p in range(samples):
-            square[p] += at[i, p] * at[i, p]
-    mean, half = 0.5 * (left + right), 0.5 * (right - left)
-
     for start in range(theta.shape[0]):
+        level[start] = -1.0
         for i in range(n):
             now[i] = theta[start, i]
-        for p in range(samples):
-            h[p] = 0.0
-        for i in range(n):
-            t = now[i]
-            for p in range(samples):
-                h[p] += t * at[i, p]
+        _combine(now, at, h)
         typical = 0.0
         for p in range(samples):
             typical += h[p] * h[p]
-            phi[p] = (right if h[p] > 0.0 else left) * h[p]
-        typical = np.sqrt(typical / samples)
-        size = 0.0
-        for k in range(d):
-            s = 0.0
-            for p in range(samples):
-                s += dual[k, p] * phi[p]
-            size += s * s
-        size = np.sqrt(size)
-        level[start] = -1.0
+        size = np.sqrt(_respond(h, dual, mean, half, 0.0, root, phi, unit))
         if not size * size > 1e-16 * tau:
             continue
+        typical = np.sqrt(typical / samples)
+        length = 0.0
         for i in range(n):  # at a maximum |theta| is the value of the ratio there
             now[i] *= size
+            length += now[i] * now[i]
         for p in range(samples):
             h[p] *= size
+        here = 0.0
         for relative in epsilons:
             eps = relative * typical * size
-            square_eps = eps * eps
+            norm = np.sqrt(_respond(h, dual, mean, half, eps * eps, root, phi, unit))
             for _step in range(4):
-                for p in range(samples):
-                    root = np.sqrt(h[p] * h[p] + square_eps)
-                    phi[p] = mean * h[p] + half * root
-                    slope[p] = mean + half * h[p] / root
-                norm, length = 0.0, 0.0
-                for k in range(d):
-                    s = 0.0
-                    for p in range(samples):
-                        s += dual[k, p] * phi[p]
-                    q[k] = s
-                    norm += s * s
-                norm = max(np.sqrt(norm), 1e-300)
-                for i in range(n):
-                    length += now[i] * now[i]
-                    along[i] = 0.0
+                norm = max(norm, 1e-300)
                 old = norm - 0.5 * length
-                for p in range(samples):
-                    part[p] = 0.0
                 for k in range(d):
-                    unit[k] = q[k] / norm
-                    s = unit[k]
-                    for p in range(samples):
-                        part[p] += s * dual[k, p]
+                    unit[k] /= norm
+                _combine(unit, dual, part)
+                for p in range(samples):
+                    slope[p] = mean + half * h[p] / root[p]
                 for i in range(n):
+                    along[i] = 0.0
                     for k in range(d):
                         s = 0.0
                         for p in range(samples):
@@ -99,76 +148,35 @@ def sharp(at, dual, left, right, theta, level, epsilons, tau):  # type: ignore[n
                         s = -along[i] * along[j]
                         for k in range(d):
                             s += jacobian[k, i] * jacobian[k, j]
-                        minus[i, j] = (1.0 if i == j else 0.0) - s / norm
+                        minus[i, j] = -s / norm
+                    minus[i, i] += 1.0
                 for p in range(samples):
-                    root = h[p] * h[p] + square_eps
-                    weight = half * square_eps / (root * np.sqrt(root)) * part[p]
+                    weight = half * eps * eps / (root[p] * root[p] * root[p]) * part[p]
                     if abs(weight) * square[p] > 1e-5:
                         for i in range(n):
                             s = weight * rows[p, i]
                             for j in range(i + 1):
                                 minus[i, j] -= s * rows[p, j]
-                # (-H + shift)^-1 gradient, the shift raised until no pivot is below 0.05
-                shift = 0.0
-                definite = False
-                while not definite and shift < 1e12:
-                    definite = True
-                    for i in range(n):
-                        for j in range(i + 1):
-                            s = minus[i, j]
-                            for k in range(j):
-                                s -= factor[i, k] * factor[j, k]
-                            if i == j:
-                                s += shift
-                                if not s > 0.05:
-                                    definite = False
-                                    break
-                                factor[i, i] = np.sqrt(s)
-                            else:
-                                factor[i, j] = s / factor[j, j]
-                        if not definite:
-                            break
-                    if not definite:
-                        shift = max(0.1, 3.0 * shift)
-                if not definite:
-                    break
                 for i in range(n):
-                    s = along[i] - now[i]
-                    for k in range(i):
-                        s -= factor[i, k] * step[k]
-                    step[i] = s / factor[i, i]
-                far, rise = 0.0, 0.0
-                for i in range(n - 1, -1, -1):
-                    s = step[i]
-                    for k in range(i + 1, n):
-                        s -= factor[k, i] * step[k]
-                    step[i] = s / factor[i, i]
+                    along[i] -= now[i]
+                if not _solve(minus, factor, along, step):
+                    break
+                far = 0.0
+                rise = 0.0
+                for i in range(n):
                     far += step[i] * step[i]
-                    rise += step[i] * (along[i] - now[i])
-                far = np.sqrt(far)
-                t = min(1.0, 0.3 * size / max(far, 1e-300))
+                    rise += step[i] * along[i]
+                t = min(1.0, 0.3 * size / max(np.sqrt(far), 1e-300))
                 accepted = False
                 for _backtrack in range(4):
-                    for i in range(n):
-                        trial[i] = now[i] + t * step[i]
-                    for p in range(samples):
-                        part[p] = 0.0
                     length = 0.0
                     for i in range(n):
-                        s = trial[i]
-                        length += s * s
-                        for p in range(samples):
-                            part[p] += s * at[i, p]
-                    for p in range(samples):
-                        phi[p] = mean * part[p] + half * np.sqrt(part[p] * part[p] + square_eps)
-                    norm = 0.0
-                    for k in range(d):
-                        s = 0.0
-                        for p in range(samples):
-                            s += dual[k, p] * phi[p]
-                        norm += s * s
-                    if np.sqrt(norm) - 0.5 * length >= old - 1e-15 * abs(old):
-                        accepted = True
+                        trial[i] = now[i] + t * step[i]
+                        length += trial[i] * trial[i]
+                    _combine(trial, at, part)
+                    norm = np.sqrt(_respond(part, dual, mean, half, eps * eps, root, phi, unit))
+                    accepted = norm - 0.5 * length >= old - 1e-15 * abs(old)
+                    if accepted:
                         break
                     t *= 0.25
                 if not accepted:
@@ -179,15 +187,10 @@ def sharp(at, dual, left, right, theta, level, epsilons, tau):  # type: ignore[n
                     h[p] = part[p]
                 if rise <= 1e-3 * relative * size * size and t == 1.0:
                     break
-            length, norm = 0.0, 0.0
+            length = 0.0
             for i in range(n):
                 length += now[i] * now[i]
-            for k in range(d):
-                s = 0.0
-                for p in range(samples):
-                    s += dual[k, p] * (right if h[p] > 0.0 else left) * h[p]
-                norm += s * s
-            here = norm / max(length * tau, 1e-300)
+            here = _respond(h, dual, mean, half, 0.0, root, phi, unit) / max(length * tau, 1e-300)
             # not(...): NaN gives up too
             if not here >= 1.0 - 3.0 * np.sqrt(relative):
                 here = -1.0
@@ -198,3 +201,25 @@ def sharp(at, dual, left, right, theta, level, epsilons, tau):  # type: ignore[n
         for i in range(n):
             theta[start, i] = now[i] * length
         level[start] = here
+
+
+def sharp(
+    at: NDArray[np.float64],
+    dual: NDArray[np.float64],
+    left: float,
+    right: float,
+    theta: NDArray[np.float64],
+    level: NDArray[np.float64],
+    epsilons: NDArray[np.float64],
+    tau: float,
+) -> None:
+    """Ascend from each row of ``theta`` (N, n), of unit length, in place to unit length; ``level`` (N,) gets the ratio, or -1 if given up.
+
+    at: A^T (n, P). dual: Z (d, P). epsilons: relative to the root mean square preactivation of each start, four steps each. tau: of the
+    ratio |Z phi|^2 / (tau |theta|^2); starts that are clearly on the way to a maximum below 1 are given up.
+    """
+    (n, samples), d, rows = at.shape, dual.shape[0], np.ascontiguousarray(at.T)
+    # room is made here: each allocation would cost a tenth of a second of compilation
+    room: list[Any] = [(at**2).sum(axis=0), *np.empty((5, samples)), *np.empty((4, n)), np.empty(d), np.empty((d, n))]
+    mean, half = 0.5 * (left + right), 0.5 * (right - left)
+    _sharp(at, rows, dual, mean, half, theta, level, epsilons, tau, *room, *np.empty((2, n, n)))

@@ -65,15 +65,13 @@ class InputView(View):
         out = Refined.room(cones)
         f = self.form
         d = f.weight.shape[1]
-        pool, cone_stack, spots, small = workspace(self.rows, r)
-        linear, vectors = np.empty((MAX_DEPTH + 4, d, r)), np.empty((3, d))
-        values, side = np.empty((self.rows, r)), np.empty(self.rows, np.bool_)
+        pool, cone_stack, spots = workspace(self.rows, r)
         out.done = refine_input(
             cones,
             f.rows,
             f.size,
             f.weight,
-            f.base,
+            f.base[None],
             f.metric,
             level,
             final,
@@ -86,12 +84,13 @@ class InputView(View):
             out.spans,
             pool,
             cone_stack,
-            linear,
             spots,
-            small,
-            vectors,
-            values,
-            side,
+            np.empty((MAX_DEPTH, d, r)),
+            *np.empty((3, d, r)),
+            *np.empty((4, r, r)),
+            np.empty(d),
+            np.empty((d, 1)),
+            np.empty((self.rows, r + 1)),
         )
         return out
 

@@ -51,7 +51,7 @@ class OutputView(View):
         n = self.dimension
         out = Refined.room(cones)
         f = self.form
-        pool, cone_stack, spots, small = workspace(self.rows, n)
+        pool, cone_stack, spots = workspace(self.rows, n)
         columns = f.columns if f.columns.size else np.zeros((1, 1))
         out.done = refine_output(
             cones,
@@ -70,9 +70,10 @@ class OutputView(View):
             out.spans,
             pool,
             cone_stack,
-            np.empty((MAX_DEPTH, n, n)),
             spots,
-            small,
+            np.empty((MAX_DEPTH, n, n)),
+            *np.empty((5, n, n)),
+            np.empty(n),
         )
         return out
 
