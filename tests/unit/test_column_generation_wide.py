@@ -173,9 +173,9 @@ def test_the_last_search_is_wider_and_at_the_dual_point_returned(monkeypatch: py
     seen: list[tuple[Array, bool, list[int]]] = []
     price, begin = wide._price, wide.starts
 
-    def spy(run: wide.Run, state: Any, confirm: bool) -> Any:
+    def spy(run: wide.Run, state: Any, gap: float, confirm: bool) -> Any:
         seen.append((state.dual.copy(), confirm, []))
-        return price(run, state, confirm)
+        return price(run, state, gap, confirm)
 
     def counted(*given: Any) -> Any:
         x, kinds = begin(*given)

@@ -136,6 +136,11 @@ def _gram(u: Array, threads: int) -> Array:
     return out
 
 
+def _whole(lower: Array) -> Array:
+    """The symmetric matrix of this lower triangle."""
+    return np.asarray(np.tril(lower) + np.tril(lower, -1).T)
+
+
 def _longest(x: Array, dx: Array, part: float) -> float:
     """The longest step up to 1 that leaves x + t dx positive."""
     return 1.0 / max(1.0, float((-dx / x).max()) / part)
@@ -162,7 +167,7 @@ def interior_point(
     if count == 0 or square == 0.0:
         return None
     few = count <= features.shape[1]
-    gram = features @ features.T if few else features[:0]
+    gram = _whole(_gram(features, threads)) if few else features[:0]
     energy = Energy(features, targets, gram, targets @ features.T if few else features[:0], square, l1, l2)
     # a cold start from large masses, where the gradient is positive; a warm one from slightly interior masses
     total = float(start.sum())

@@ -40,6 +40,8 @@ MOST_DIMENSIONS, MOST_SAMPLES = 100, 20_000
 MOST_COLUMNS = 800
 #: entries of the features of the columns kept in many dimensions, where a master costs little for columns without mass
 MOST_ENTRIES = 8_000_000
+#: and as many at the least, even where a master is dear: with fewer it forgets what the search finds
+MOST_WIDE = 2500
 #: slack, relative to that of no response at all, above which columns are dropped: their basins are remembered
 SLACK = 0.03
 #: relative gap to expect from the columns of another penalty
@@ -173,7 +175,7 @@ def master(problem: TwoLayerProblem, carrier: Carrier, state: State, new: Array,
     slack = centre.slacks / problem.lambda1
     heavy = share > slack  # complementary: one of them tends to zero
     rank = np.where(heavy, -share, slack)
-    most = MOST_COLUMNS if carrier.dimension <= SLIDING else max(MOST_COLUMNS, MOST_ENTRIES // problem.n_samples)
+    most = MOST_COLUMNS if carrier.dimension <= SLIDING else max(MOST_WIDE, MOST_ENTRIES // problem.n_samples)
     keep = np.argsort(rank, kind="stable")[: max(most, int(heavy.sum()))]
     keep = keep[rank[keep] < SLACK]
     state.columns, state.column_masses = x[keep], centre.masses[keep]

@@ -37,16 +37,22 @@ LOGGER = logging.getLogger(__name__)
 
 #: atoms of the first slide, its steps for each rounding of the kinks, and steps of the later slides
 FIRST, FIRST_STEPS, STEPS = 400, 100, 300
+#: multiplications by a weight or readout in one slide, and the least steps of it: on very many samples new columns gain more than long slides
+SLIDE_WORK, LEAST_STEPS = 4e10, 30
 #: multiplications of the fresh starts of one sweep; starts, at least and at most
 WORK, LEAST_STARTS, MOST_STARTS = 3e10, 192, 4096
 #: steps of an ascent, of the exact one of this many best, and of that of the other violated ones
 ASCENT, EXACT, BEST, SHORT = 60, 150, 64, 60
+#: steps of an ascent where the gap is large: nearly every start meets something violated then
+BRIEF = 30
 #: columns added a round, basins remembered
 MOST_NEW, MOST_BASINS = 500, 5000
 #: levels below which basins are not remembered, and the angle (of patterns) within which two are one
 LOW, SAME = 0.9, 0.05
 #: angle from those known beyond which a violated basin is new; fresh starts come in so many groups at most, until so many new ones are met
 NEW, GROUPS, ENOUGH = 0.1, 6, 24
+#: entries of the features whose levels are measured at once
+MOST_VALUES = 40_000_000
 PATIENCE = 8
 #: relative gap above which slides are long and searches short
 FAR = 0.05
@@ -90,7 +96,7 @@ def rounds(
         state.rounds += 1
         if not confirming and not _master(run, state, gap):
             return Status.INACCURATE
-        found = _price(run, state, confirming)
+        found = _price(run, state, gap, confirming)
         gap = _estimate(run, state, found)
         state.history.append((watch.seconds(), state.energy, state.lower, state.particles.count))
         energies.append(state.energy)
@@ -152,7 +158,7 @@ def _master(run: Run, state: State, gap: float) -> bool:
     return pool.master(run.problem, run.carrier, state, none, accuracy, min(gap, 0.1))
 
 
-def _price(run: Run, state: State, confirm: bool) -> Found:
+def _price(run: Run, state: State, gap: float, confirm: bool) -> Found:
     """Local maxima of the level at the present dual point, best first; ``state.basins`` is renewed.
 
     confirm: many more starts, as many of every kind, and no ascent is given up early, unless the gap to be confirmed is refuted.
@@ -166,12 +172,14 @@ def _price(run: Run, state: State, confirm: bool) -> Found:
     cost = 2.0 * ASCENT * problem.n_samples * (n + problem.n_outputs)
     count = int(np.clip(WORK / cost, LEAST_STARTS, MOST_STARTS))
     known = Known(state.columns[heavy], basins, old, run.rows, run.evener, run.rng)
-    x, level = reached(problem, run.rows, state.dual, old, ASCENT, run.watch.over, state.threads)
-    high = x[level > 1.0]
+    x, level = reached(
+        problem, run.rows, state.dual, old, BRIEF if gap > FAR else ASCENT, run.watch.over, state.threads
+    )
+    high, steps = x[level > 1.0], ASCENT if gap <= FAR or confirm else BRIEF
     for _ in range(len(KINDS) if confirm else GROUPS):
         fresh, kinds = starts(known, Yields() if confirm else run.yields, count)
         ends, top = reached(
-            problem, run.rows, state.dual, fresh, ASCENT, run.watch.over, state.threads, race=not confirm
+            problem, run.rows, state.dual, fresh, steps, run.watch.over, state.threads, race=not confirm
         )
         met = _learn(run, high, ends, top, kinds)
         x, level = np.vstack([x, ends]), np.concatenate([level, top])
@@ -181,21 +189,22 @@ def _price(run: Run, state: State, confirm: bool) -> Found:
             break
     order = np.argsort(-level, kind="stable")
     order = order[level[order] > LOW]
-    high = different(x[order], MOST_BASINS, SAME, run.lengths)
+    high = different(x[order], min(MOST_BASINS, MOST_VALUES // problem.n_samples), SAME, run.lengths)
     value = levels(problem, state.dual, problem.features(run.carrier.patterns(high)), run.carrier.cost(high))
     order = np.argsort(-value, kind="stable")
     state.basins = high[value <= 1.0]
     # columns pay by the accuracy of their tops, and the gap is that of the best: these in double precision
     best, new = high[order[:BEST]], order[BEST : BEST + MOST_NEW]
     new = new[value[new] > 1.0]
-    parts = [
-        ascend(problem, run.rows, state.dual, best, EXACT, 0.0, None, state.threads),
-        (high, value),
-    ]
+    parts = [(high, value)]
+    if gap <= FAR or confirm:
+        parts.append(ascend(problem, run.rows, state.dual, best, EXACT, 0.0, None, state.threads))
+    else:
+        new = np.concatenate([order[:BEST], new])
     if new.size:
-        more_steps, _ = sweep(problem, run.rows, state.dual, high[new], SHORT, run.watch.over, state.threads)
-        features = problem.features(run.carrier.patterns(more_steps))
-        parts.append((more_steps, levels(problem, state.dual, features, run.carrier.cost(more_steps))))
+        further, _ = sweep(problem, run.rows, state.dual, high[new], SHORT, run.watch.over, state.threads)
+        features = problem.features(run.carrier.patterns(further))
+        parts.append((further, levels(problem, state.dual, features, run.carrier.cost(further))))
     x, level = np.vstack([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
     order = np.argsort(-level, kind="stable")
     return Found(x[order], level[order], x[:0])
@@ -231,10 +240,11 @@ def _estimate(run: Run, state: State, found: Found) -> float:
 def _slide(run: Run, state: State, gap: float) -> Particles:
     """The best atoms, slid; near ones merged. Far from the end long slides with round kinks lower the energy soonest; near it dual points matter."""
     few = merge(run.problem, run.carrier, prune(run.carrier, state.particles, 1e-4), 3e-2)
-    far = gap > FAR
+    cost = few.count * run.problem.n_samples * (run.carrier.dimension + run.problem.n_outputs)
+    steps = min(STEPS if gap > FAR else STEPS // 2, max(LEAST_STEPS, int(SLIDE_WORK / max(cost, 1))))
     moved = glide(
         run.problem, run.carrier, run.rows, few,
-        eps=min(1e-2, 0.1 * gap), iterations=STEPS if far else STEPS // 2, watch=run.watch.over,
+        eps=min(1e-2, 0.1 * gap), iterations=steps, watch=run.watch.over,
         threads=state.threads,
     )  # fmt: skip
     return merge(run.problem, run.carrier, prune(run.carrier, moved, 1e-6), 5e-3)

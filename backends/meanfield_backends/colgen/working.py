@@ -13,7 +13,8 @@ Array = NDArray[np.float64]
 LIGHT = 1e-6
 #: columns that enter at once: at least (if their levels are near 1), and at most
 ENTERING, MOST_ENTERING = 200, 500
-PASSES = 4
+#: systems of columns solved at most; fewer where the gap is large: what is left out comes back with the next search
+PASSES, FAR_PASSES, FAR = 4, 2, 0.05
 
 
 def working_master(
@@ -36,7 +37,7 @@ def working_master(
     """
     tau = 4.0 * l1 * l2
     masses, centre = np.array(start), None
-    for _ in range(PASSES):
+    for _ in range(PASSES if gap <= FAR else FAR_PASSES):
         level = _levels(features, dual, tau)
         share = masses / max(float(masses.sum()), 1e-300)
         heavy = (share > LIGHT) & (level > np.where(share > 1e-3 / share.size, 0.0, 0.99))
