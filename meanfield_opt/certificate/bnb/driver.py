@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -19,80 +18,16 @@ from numpy.typing import NDArray
 from ..engine import Limits
 from . import checkpoint
 from .forest import splice
+from .view import ITEM_NODES, Ints, Refined, View
 
 Array = NDArray[np.float64]
-Ints = NDArray[np.int32]
 
 log = logging.getLogger(__name__)
 
-CHUNK_NODES = 40_000
-ITEM_NODES = 4_000
 MOST_LEAVES = 6_000_000
 MOST_POINTS = 40
 #: squared levels of the stages relative to the best ratio seen: (1 + gap)^2
 GAPS = (8.0, 2.0, 0.5, 0.1, 0.02, 4e-3, 8e-4, 1.6e-4, 3e-5, 6e-6, 1e-6, 2e-7, 4e-8, 8e-9, 1e-9)
-
-
-@dataclass(eq=False)
-class Refined:
-    """What one compiled call did to its cones: ``done`` of them were treated, each span giving (ops, leaves) ends."""
-
-    ops: Ints
-    leaves: Array
-    status: NDArray[np.int8]
-    spans: NDArray[np.int64]
-    best: Array
-    done: int = 0
-
-    @classmethod
-    def room(cls, cones: Array) -> Refined:
-        """The arrays that a compiled call on cones (m, n, n) fills."""
-        from .kernels import MAX_DEPTH
-
-        m, n = cones.shape[:2]
-        nodes = CHUNK_NODES + 2 * ITEM_NODES + 4 * MAX_DEPTH
-        return cls(
-            np.empty(nodes, np.int32),
-            np.empty((nodes, n, n)),
-            np.empty(nodes, np.int8),
-            np.zeros((m, 2), np.int64),
-            np.zeros(1 + n),
-        )
-
-
-class View(ABC):
-    """One formulation of the supremum as a condition on cones of dimension ``dimension``."""
-
-    @property
-    @abstractmethod
-    def dimension(self) -> int:
-        """n."""
-
-    @property
-    @abstractmethod
-    def rows(self) -> int:
-        """P, the rows that a cone starts with."""
-
-    @property
-    @abstractmethod
-    def digest(self) -> str:
-        """Identifies problem, dual point and formulation, for checkpoints."""
-
-    @abstractmethod
-    def roots(self) -> tuple[Ints, Array]:
-        """The partition to begin with: a preorder forest of cuts of the orthants, and its leaves (m, n, n)."""
-
-    @abstractmethod
-    def outside(self, cones: Array) -> NDArray[np.bool_]:
-        """Which cones (m, n, n) need no proof, because a symmetry carries them elsewhere."""
-
-    @abstractmethod
-    def refine(self, cones: Array, level: float, final: float, budget: int) -> Refined:
-        """Refine cones until they pass at ``level`` or the budget of nodes is used up."""
-
-    @abstractmethod
-    def start(self) -> tuple[float, Array]:
-        """The best squared ratio that a quick local search finds, and its point."""
 
 
 @dataclass(frozen=True, eq=False)

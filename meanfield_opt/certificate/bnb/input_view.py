@@ -23,9 +23,10 @@ from ...symmetry.inputs import input_group
 from ..engine import Limits, Outcome, ProofEngine, Question, SupremumProof
 from ..improve import worth_averaging
 from ..stored import question_digest
-from .driver import MOST_POINTS, Refined, View, search
+from .driver import MOST_POINTS, search
 from .forest import whole_space
 from .orbits import roots_in_chamber, symmetry_artefact
+from .view import Refined, View
 
 Array = NDArray[np.float64]
 log = logging.getLogger(__name__)

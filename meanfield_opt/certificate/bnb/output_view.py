@@ -17,8 +17,9 @@ from ...checker.slopes import float_slopes
 from ...geometry import DiagonalPlusLowRank
 from ..engine import Limits, Outcome, ProofEngine, Question, SupremumProof
 from ..stored import question_digest
-from .driver import Refined, View, search
+from .driver import search
 from .forest import whole_space
+from .view import Refined, View
 
 Array = NDArray[np.float64]
 
