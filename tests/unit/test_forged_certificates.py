@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import meanfield_opt as mfo
-from meanfield_opt.activations.user import PiecewiseAffine
+from meanfield_opt.activations.affine import PiecewiseAffine
 from meanfield_opt.certificate import ENGINES, Limits, Question, SupremumProof
 from meanfield_opt.checker.bounds import lower_from_proof, network_energy_upper
 from meanfield_opt.checker.compact import encode_dual

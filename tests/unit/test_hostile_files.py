@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import meanfield_opt as mfo
-from meanfield_opt.activations.user import PiecewiseAffine
+from meanfield_opt.activations.affine import PiecewiseAffine
 from meanfield_opt.checker.cone_tree import encode_tree
 from meanfield_opt.checker.copositive import replay
 from meanfield_opt.checker.document import encode_float
