@@ -6,37 +6,20 @@ import itertools
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from input_view_proofs import problem_of, prove, replay
 from numpy.typing import NDArray
 
-import meanfield_opt as mfo
-from meanfield_opt.certificate import ENGINES, Limits, Outcome, Question
+from meanfield_opt.certificate import Limits
 from meanfield_opt.certificate.bnb import checkpoint
 from meanfield_opt.certificate.bnb.driver import search
 from meanfield_opt.certificate.bnb.input_view import InputView
 from meanfield_opt.checker.input_view import input_form
-from meanfield_opt.checker.replays import REPLAYS
 from meanfield_opt.errors import InputError
 
 Array = NDArray[np.float64]
-
-
-def problem_of(a: Array, y: Array, activation: str = "relu", penalty: float = 0.3) -> mfo.TwoLayerProblem:
-    return mfo.problems.dataset(a, y.T, activation=activation, lambda1=penalty, lambda2=penalty, bias=False)
-
-
-def prove(problem: mfo.TwoLayerProblem, dual: Array, **limits: Any) -> Outcome:
-    return ENGINES.get("input_view").prove(
-        Question(problem, dual), Limits(**{"seconds": 20.0, "target": 1e-7, **limits})
-    )
-
-
-def replay(problem: mfo.TwoLayerProblem, dual: Array, outcome: Outcome) -> float:
-    assert outcome.proof is not None
-    return REPLAYS["input_view"](problem, dual, outcome.proof.bound, outcome.proof.artefact)
 
 
 def test_interrupted_and_resumed(tmp_path: Path) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import numpy as np
 import pytest
+from input_view_proofs import problem_of, prove, replay
 from numpy.typing import NDArray
 
 import meanfield_opt as mfo
-from meanfield_opt.certificate import ENGINES, Limits, Outcome, Question
+from meanfield_opt.certificate import ENGINES, Limits, Question
 from meanfield_opt.certificate.bnb.driver import search
 from meanfield_opt.certificate.bnb.input_view import InputView
 from meanfield_opt.certificate.bnb.kernels import depths
@@ -20,21 +20,6 @@ from meanfield_opt.checker.input_view import input_form, input_sigma
 from meanfield_opt.checker.replays import REPLAYS
 
 Array = NDArray[np.float64]
-
-
-def problem_of(a: Array, y: Array, activation: str = "relu", penalty: float = 0.3) -> mfo.TwoLayerProblem:
-    return mfo.problems.dataset(a, y.T, activation=activation, lambda1=penalty, lambda2=penalty, bias=False)
-
-
-def prove(problem: mfo.TwoLayerProblem, dual: Array, **limits: Any) -> Outcome:
-    return ENGINES.get("input_view").prove(
-        Question(problem, dual), Limits(**{"seconds": 20.0, "target": 1e-7, **limits})
-    )
-
-
-def replay(problem: mfo.TwoLayerProblem, dual: Array, outcome: Outcome) -> float:
-    assert outcome.proof is not None
-    return REPLAYS["input_view"](problem, dual, outcome.proof.bound, outcome.proof.artefact)
 
 
 def ratio(problem: mfo.TwoLayerProblem, dual: Array, theta: Array) -> Array:
