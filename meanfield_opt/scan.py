@@ -156,13 +156,13 @@ def _measured(problem: TwoLayerProblem, time_limit: float, tolerance: float) -> 
     solution = solve(problem, backend, time_limit=time_limit, tolerance=tolerance)
     if solution.status is Status.INTERRUPTED:  # half a result must not enter the journal as a whole one
         raise KeyboardInterrupt
-    certificate = certify(problem, solution, time_limit=time_limit, target=tolerance)
+    certificate = certify(problem, solution, time_limit=time_limit, target=tolerance).uninterrupted()
     if certificate.relative_gap > 10.0 * tolerance:  # once more from where the proof says that the optimum is
         start = two_level_measure(problem, certificate.dual)
         again = None if start is None else solve(problem, time_limit=time_limit, tolerance=tolerance, start=start)
         if again is not None and again.energy < solution.energy and again.status is not Status.INTERRUPTED:
             solution = again
-            certificate = certify(problem, solution, time_limit=time_limit, target=tolerance)
+            certificate = certify(problem, solution, time_limit=time_limit, target=tolerance).uninterrupted()
     network = integer_width(problem, solution, starts=8).upper_bound if problem.width_binds else None
     kernel = solution.kernel
     fit = span_fit(kernel, problem.targets) if kernel.any() else SpanFit(0.0, 0.0, 0.0)
@@ -197,7 +197,9 @@ def _approached(
     """Proved bounds on an infimum that is not attained: no optimum to read off."""
     row: dict[str, Any] = {"verdict": "none", "reason": f"{type(error).__name__}: {error}"}
     if error.approach is not None:
-        found = certify(problem, error.approach, time_limit=time_limit, target=tolerance, refute=math.inf)
+        found = certify(
+            problem, error.approach, time_limit=time_limit, target=tolerance, refute=math.inf
+        ).uninterrupted()
         row.update(lower=found.lower_bound, upper=found.upper_bound, gap=found.relative_gap, proof=found.proof)
         row["verdict"] = "not attained"
     return row

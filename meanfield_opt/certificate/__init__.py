@@ -1,8 +1,9 @@
 """Certificates: rigorous two-sided bounds on the optimum of a problem, as artefacts that others can check."""
 
-from .certify import CERTIFIERS, Certificate, certify
+from .certify import CERTIFIERS, certify
 from .close_gap import close_gap
 from .engine import ENGINES, Limits, Outcome, ProofEngine, Question, SupremumProof
+from .record import Certificate
 
 __all__ = [
     "CERTIFIERS",

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..activations.check import check_activation
-from ..checker.assumptions import assumptions
 from ..checker.bounds import energy_upper, lower_from_proof
-from ..checker.document import write_document
 from ..checker.verify import FREE_MASS
 from ..errors import InputError
 from ..free_bias import surrogate
@@ -28,53 +25,13 @@ from ..validate import instance, integer, nonnegative, positive, seconds
 from .engine import ENGINES, Limits, Question, SupremumProof
 from .engine_search import EngineSearch
 from .free_bias import of_problem
-from .improve import Refutation
 from .pairs_engine import rescaled_dual
+from .record import Certificate
 from .refuting import refuted
 from .tail_search import held
 from .witnesses import dual_candidates, witnesses
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class Certificate:
-    """Two-sided bounds on inf E over measures.
-
-    verdict: "proved": the lower bound is rigorous, rounding included, whatever the size of the gap;
-    "open": no proof was found, lower_bound is only the trivial one; "refuted": the candidate is proved not optimal:
-    ``refutation.better`` has provably less energy, and ``neuron`` lowers the energy. The bounds stay valid in each case.
-    neuron: the worst neuron theta (r,) met, a next column for column generation, or None.
-    document: the certificate in JSON values, for problems that are not two-layer ones (their certifier fills it).
-    """
-
-    problem: MeanFieldProblem
-    measure: Measure
-    dual: Array
-    lower_bound: float
-    upper_bound: float
-    verdict: str
-    proof: str
-    supremum: SupremumProof | None
-    scale: float
-    neuron: Array | None = None
-    stats: dict[str, Any] = field(default_factory=dict)
-    refutation: Refutation | None = None
-    document: Mapping[str, Any] | None = None
-
-    @property
-    def relative_gap(self) -> float:
-        """(upper - lower) / max(1e-300, |upper|)."""
-        return (self.upper_bound - self.lower_bound) / max(1e-300, abs(self.upper_bound))
-
-    @property
-    def assumptions(self) -> tuple[str, ...]:
-        """What the bounds take for granted beyond IEEE arithmetic, one sentence each: e.g. ranges that a user's class declares."""
-        return assumptions(self.problem) if isinstance(self.problem, TwoLayerProblem) else ()
-
-    def save(self, path: str | Path) -> None:
-        """Write the self-contained certificate file (JSON)."""
-        write_document(self, path)
 
 
 #: class name of a problem that is not a two-layer one -> certify(problem, candidate, **options) -> Certificate
@@ -104,6 +61,9 @@ def certify(
 
     The bounds are on the infimum over measures. For an activation that is not positively homogeneous that is a
     relaxation of networks of integer width: the lower bound holds for them too, the upper one is the measure's.
+
+    Interrupted (Ctrl-C), it returns what was proved until then, with ``interrupted`` set, as ``solve`` returns the best
+    found until then; a second interruption raises KeyboardInterrupt.
     """
     if not isinstance(problem, TwoLayerProblem):
         name = type(problem).__name__
@@ -120,24 +80,55 @@ def certify(
     elif refute != math.inf:
         nonnegative(refute, "refute")
     integer(workers, "workers", least=1)
-    started = time.monotonic()
+    try:
+        return _certified(problem, candidate, engine, Limits(time_limit, target, workers, progress, checkpoint), refute)
+    except KeyboardInterrupt:  # outside of the proofs, which keep what they have
+        return unfinished(problem, candidate)
+
+
+def unfinished(problem: MeanFieldProblem, candidate: Any) -> Certificate:
+    """What holds for a candidate without any search for a proof; for a problem that is not a two-layer one nothing."""
+    why = "no proof: interrupted"
+    if not isinstance(problem, TwoLayerProblem):
+        nothing = np.zeros((0, 0))
+        return Certificate(
+            problem, candidate.measure, nothing, -math.inf, math.inf, "open", why, None, 0.0, interrupted=True
+        )
+    measure, dual = _posed(problem, candidate)
+    if not (problem.activation.rigorous and problem.loss.rigorous):
+        return replace(_unproved(problem, measure, dual), interrupted=True)
+    measure, upper = energy_upper(problem, measure)
+    return Certificate(problem, measure, dual, _trivial(problem), upper, "open", why, None, 0.0, interrupted=True)
+
+
+def _posed(problem: TwoLayerProblem, candidate: Any) -> tuple[Measure, Array]:
+    """The candidate's measure and dual point, the activation's declarations tested."""
     check_activation(problem.activation)
     measure, dual = witnesses(problem, candidate)
     check_activation(problem.activation, measure.atoms)
+    return measure, dual
+
+
+def _trivial(problem: TwoLayerProblem) -> float:
+    """The lower bound that needs no proof."""
+    return lower_from_proof(problem, np.zeros_like(problem.targets), 0.0, 0.0)
+
+
+def _certified(problem: TwoLayerProblem, candidate: Any, engine: str, limits: Limits, refute: float) -> Certificate:
+    started = time.monotonic()
+    measure, dual = _posed(problem, candidate)
     if not (problem.activation.rigorous and problem.loss.rigorous):
         return _unproved(problem, measure, dual)
     measure, upper = energy_upper(problem, measure)
-    limits = Limits(time_limit, target, workers, progress, checkpoint)
     with blas_threads(entries_of(problem)):
         if problem.geometry.free_parameters:
             inner = _proved(surrogate(problem), measure, dual, upper, engine, limits, math.inf, started)
             found = of_problem(problem, inner)
-            left = max(2.0, 0.2 * limits.seconds)
-            return refuted(problem, found, dual, refute, seconds=left) if found.relative_gap > refute else found
+            return _tested(problem, found, dual, refute, limits)
         if problem.width is not None and problem.width_binds and _roomy(problem, measure, engine):
             # mass to spare: in closed form, where that is
             quick = _closed_form(problem, measure, dual, upper, limits, started)
-            if quick is not None and quick.relative_gap <= 10.0 * target:
+            if quick is not None and (quick.interrupted or quick.relative_gap <= 10.0 * limits.target):
                 return _without_width(problem, quick)
         if problem.width is None or (problem.width_binds and not _spare(problem, measure, engine)):
             return _proved(problem, measure, dual, upper, engine, limits, refute, started)
@@ -145,11 +136,11 @@ def certify(
             share = 0.3 if problem.activation.asymptote is None else 0.7  # those that grow gain little from free mass
             part = replace(limits, seconds=share * limits.seconds)
             found = _proved(problem, measure, dual, upper, engine, part, refute, started)
-            if found.verdict == "refuted" or found.relative_gap <= 10.0 * target:
+            if found.interrupted or found.verdict == "refuted" or found.relative_gap <= 10.0 * limits.target:
                 return found
             free = _proved(problem.with_free_mass(), measure, dual, upper, engine, limits, math.inf, started)
             better = free.supremum is not None and free.lower_bound > found.lower_bound
-            return _without_width(problem, free) if better else found
+            return _without_width(problem, free) if better else replace(found, interrupted=free.interrupted)
         # a bound under free mass is one under any width, and here nothing is lost by it
         found = _proved(problem.with_free_mass(), measure, dual, upper, engine, limits, refute, started)
         return _under_width(problem, found)
@@ -167,6 +158,36 @@ def _proved(
 ) -> Certificate:
     """The engines' best bound, and where it shows that the candidate is not optimal, the refutation."""
     search = EngineSearch(problem, upper, limits, started)
+    try:
+        _search(search, problem, dual, engine)
+    except KeyboardInterrupt:  # between two engines
+        search.interrupted = True
+    bound, trivial = search.best, _trivial(problem)
+    # a proof that gives less than no proof is not worth its words, unless asked for by name; rounding is no reason
+    if bound is None or (engine == "auto" and trivial - bound.lower > 1e-12 * abs(upper) + 1e-300):
+        why = "no proof: interrupted" if search.interrupted else "no proof"
+        certificate = Certificate(problem, measure, dual, trivial, upper, "open", why, None, 0.0)
+    else:
+        certificate = Certificate(
+            problem, measure, bound.dual, bound.lower, upper, "proved", bound.proof.words, bound.proof, bound.scale
+        )
+    stats = {"seconds": time.monotonic() - started, "engines": search.log}
+    certificate = replace(certificate, neuron=search.neuron, stats=stats, interrupted=search.interrupted)
+    return _tested(problem, certificate, dual, refute, limits)
+
+
+def _tested(problem: TwoLayerProblem, found: Certificate, dual: Array, refute: float, limits: Limits) -> Certificate:
+    """The certificate, or the refutation of its candidate where the gap leaves room for one."""
+    if found.interrupted or not found.relative_gap > refute:
+        return found
+    try:
+        return refuted(problem, found, dual, refute, seconds=max(2.0, 0.2 * limits.seconds))
+    except KeyboardInterrupt:
+        return replace(found, interrupted=True)
+
+
+def _search(search: EngineSearch, problem: TwoLayerProblem, dual: Array, engine: str) -> None:
+    """Ask the engines at the dual points that may bound the energy, best first, until one interruption."""
     candidates = dual_candidates(problem, dual)
     if engine != "auto":  # an engine asked for by name may apply to the averaged dual point only
         named = ENGINES.get(engine)
@@ -180,28 +201,14 @@ def _proved(
     for z in candidates[: len(candidates) - len(last)]:
         if search.run(z, engine):
             break
-    if problem.width is not None and not search.moved:
+    if problem.width is not None and not (search.moved or search.interrupted):
         # where the mass is not binding, kappa is zero for a slightly smaller Z and far easier to prove small
         for shrink in (3e-2, 3e-3, 1e-3, 6e-4, 3e-4):
-            if search.gap() > 3.0 * shrink and time.monotonic() < search.deadline:
+            if search.gap() > 3.0 * shrink and search.goes_on():
                 search.run((1.0 - shrink) * plain, engine)
     for z in last:
-        if not search.closed() and time.monotonic() < search.deadline:
+        if not search.closed() and search.goes_on():
             search.run(z, engine)
-    bound = search.best
-    trivial = lower_from_proof(problem, np.zeros_like(problem.targets), 0.0, 0.0)
-    # a proof that gives less than no proof is not worth its words, unless asked for by name; rounding is no reason
-    if bound is None or (engine == "auto" and trivial - bound.lower > 1e-12 * abs(upper) + 1e-300):
-        certificate = Certificate(problem, measure, dual, trivial, upper, "open", "no proof", None, 0.0)
-    else:
-        certificate = Certificate(
-            problem, measure, bound.dual, bound.lower, upper, "proved", bound.proof.words, bound.proof, bound.scale
-        )
-    stats = {"seconds": time.monotonic() - started, "engines": search.log}
-    certificate = replace(certificate, neuron=search.neuron, stats=stats)
-    if certificate.relative_gap > refute:
-        certificate = refuted(problem, certificate, dual, refute, seconds=max(2.0, 0.2 * limits.seconds))
-    return certificate
 
 
 def _closed_form(
@@ -212,7 +219,7 @@ def _closed_form(
     if all(pairs.refusal(Question(free, z)) is not None for z in dual_candidates(free, dual)):
         return None
     found = _proved(free, measure, dual, upper, "pairs", limits, math.inf, started)
-    return None if found.supremum is None else found
+    return found if found.supremum is not None or found.interrupted else None
 
 
 def _spare(problem: TwoLayerProblem, measure: Measure, engine: str) -> bool:
@@ -231,8 +238,9 @@ def _roomy(problem: TwoLayerProblem, measure: Measure, engine: str) -> bool:
 
 def _without_width(problem: TwoLayerProblem, found: Certificate) -> Certificate:
     """A certificate of the problem without its width as one of the problem."""
-    assert found.supremum is not None
     inner = found.supremum
+    if inner is None:  # interrupted before there was a proof
+        return replace(found, problem=problem)
     words = f"without the width: {inner.words}"
     supremum = SupremumProof(FREE_MASS, words, inner.bound, {"proof": held(inner)})
     return replace(found, problem=problem, proof=words, supremum=supremum)
@@ -254,5 +262,4 @@ def _unproved(problem: TwoLayerProblem, measure: Measure, dual: Array) -> Certif
     why = f"no proof: {problem.activation.name} has no rigorous range (give a formula or exact pieces)"
     if not problem.loss.rigorous:
         why = f"no proof: {problem.loss.name} has no rigorous bounds (numpy functions prove nothing about a conjugate)"
-    trivial = lower_from_proof(problem, np.zeros_like(problem.targets), 0.0, 0.0)
-    return Certificate(problem, measure, dual, trivial, problem.energy(measure), "open", why, None, 0.0)
+    return Certificate(problem, measure, dual, _trivial(problem), problem.energy(measure), "open", why, None, 0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ from ..measure import Measure
 from ..problem import TwoLayerProblem
 from ..solution import Solution, Status
 from ..validate import integer, positive
-from .certify import Certificate, certify
+from .certify import certify
 from .improve import with_neurons
+from .record import Certificate
 
 Array = NDArray[np.float64]
 
@@ -34,36 +36,44 @@ def close_gap(
 
     A sampled search for violating neurons can miss some; the proof engines cannot. Each round solves (from the last
     measure and the violating neurons that the proof met), then certifies; the better certificate is kept.
-    options: of the backend. Read ``certificate.relative_gap`` to see how far it came.
+    options: of the backend. Read ``certificate.relative_gap`` to see how far it came. Interrupted (Ctrl-C), it returns the best so
+    far, with ``certificate.interrupted`` set.
     """
     positive(gap, "gap")
     positive(time_limit, "time_limit")
     deadline = time.monotonic() + time_limit
     start: Measure | None = None
     best: tuple[Solution, Certificate] | None = None
-    for attempt in range(integer(rounds, "rounds", least=1)):
-        left = max(deadline - time.monotonic(), 1.0)
-        solution = solve(
-            problem,
-            backend,
-            tolerance=min(0.1, 0.3 * gap),
-            time_limit=0.6 * left,
-            seed=attempt,
-            start=start,
-            **options,
-        )
-        left = max(deadline - time.monotonic(), 1.0)
-        certificate = certify(
-            problem, solution, engine=engine, time_limit=left, target=0.1 * gap, workers=workers, refute=1.0
-        )
-        if best is None or certificate.relative_gap < best[1].relative_gap:
-            best = (solution, certificate)
-        if best[1].relative_gap <= gap or time.monotonic() >= deadline or solution.status is Status.INTERRUPTED:
-            break
-        theta = violating(problem, solution.dual, certificate)
-        if theta.shape[0] == 0:
-            break
-        start = with_neurons(problem, solution.measure, theta)
+    try:
+        for attempt in range(integer(rounds, "rounds", least=1)):
+            left = max(deadline - time.monotonic(), 1.0)
+            solution = solve(
+                problem,
+                backend,
+                tolerance=min(0.1, 0.3 * gap),
+                time_limit=0.6 * left,
+                seed=attempt,
+                start=start,
+                **options,
+            )
+            left = max(deadline - time.monotonic(), 1.0)
+            certificate = certify(
+                problem, solution, engine=engine, time_limit=left, target=0.1 * gap, workers=workers, refute=1.0
+            )
+            if best is None or certificate.relative_gap < best[1].relative_gap:
+                best = (solution, certificate)
+            if certificate.interrupted or solution.status is Status.INTERRUPTED:
+                raise KeyboardInterrupt
+            if best[1].relative_gap <= gap or time.monotonic() >= deadline:
+                break
+            theta = violating(problem, solution.dual, certificate)
+            if theta.shape[0] == 0:
+                break
+            start = with_neurons(problem, solution.measure, theta)
+    except KeyboardInterrupt:
+        if best is None:
+            raise
+        best = best[0], replace(best[1], interrupted=True)
     assert best is not None
     return best
 

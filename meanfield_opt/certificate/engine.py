@@ -69,7 +69,8 @@ class Limits:
 class Outcome:
     """An engine's answer: a proof (or None), and the worst neuron theta (r,) it met: the next column if not optimal.
 
-    complete: False when a limit stopped the engine before it reached ``Limits.target``. dual: the dual point that the
+    complete: False when a limit stopped the engine before it reached ``Limits.target``. interrupted: by the user (Ctrl-C),
+    and the proof is what was finished before; an engine that has nothing finished lets KeyboardInterrupt pass. dual: the dual point that the
     proof is for, where the question is movable and another one suits the engine's relaxation better.
     """
 
@@ -78,6 +79,7 @@ class Outcome:
     complete: bool = True
     stats: dict[str, Any] = field(default_factory=dict)
     dual: Array | None = None
+    interrupted: bool = False
 
 
 class ProofEngine(ABC):

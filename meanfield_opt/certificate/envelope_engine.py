@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -61,11 +61,15 @@ class EnvelopeEngine(ProofEngine):
         first = EnvelopeSearch(question, limits, tail, split=False)
         first.run(begun + (0.3 if splits else 0.9) * limits.seconds)
         best = first
-        if splits and not first.attained():
-            second = EnvelopeSearch(question, limits, tail, split=True)
-            second.run(deadline)
-            best = min(first, second, key=lambda search: search.worst)
-        return best.outcome()
+        interrupted = first.interrupted
+        try:
+            if splits and not interrupted and not first.attained():
+                second = EnvelopeSearch(question, limits, tail, split=True)
+                second.run(deadline)
+                best, interrupted = min(first, second, key=lambda search: search.worst), second.interrupted
+        except KeyboardInterrupt:  # the first search is whole
+            interrupted = True
+        return replace(best.outcome(), interrupted=interrupted)
 
 
 ENGINE = EnvelopeEngine()

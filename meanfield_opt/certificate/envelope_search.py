@@ -51,15 +51,30 @@ class EnvelopeSearch:
         self.leaves: dict[Box, float] = {}
         self.done: set[int] = set()
         self.floor, self.worst, self.complete = 0.0, math.inf, False
+        #: by the user; what is held then is that of the last whole round
+        self.interrupted = False
 
     def run(self, deadline: float) -> None:
-        """Refine until the bound is within the tolerance of what the corners show, or time is up."""
+        """Refine until the bound is within the tolerance of what the corners show, time is up or the user interrupts."""
+        whole: list[dict[str, Any]] = []
+        try:
+            self._refine(deadline, whole)
+        except KeyboardInterrupt:
+            if not whole:
+                raise
+            vars(self).update(whole[-1], interrupted=True)
+            self._save()
+
+    def _refine(self, deadline: float, whole: list[dict[str, Any]]) -> None:
+        """The rounds; ``whole`` gets what is held after each one, in place of the round before."""
         fresh: list[Box] = self._resumed() or [(0, (0,) * self.lo.size)]
         while True:
             self._evaluate(fresh)
             self._polish()
             self.floor = max(0.0, float(np.max(self.values - np.square(self.points) @ self.n)))
             self.worst = max(0.0, *self.leaves.values())
+            held = {name: getattr(self, name) for name in ("points", "values", "tangent", "floor", "worst")}
+            whole[:] = [held | {"leaves": dict(self.leaves), "known": dict(self.known)}]
             if self.limits.progress is not None:
                 kappa, least = (envelope.excess_upper(self.problem, x) for x in (self.worst, self.floor))
                 self.limits.progress(kappa, least, len(self.leaves))
@@ -137,6 +152,7 @@ class EnvelopeSearch:
         w = self.points[top]
         g = self.tangents.polish(w, self.tangent[top])
         upper = envelope.g_upper(self.problem, self.dual, w, g, self.fine)
+        self.tangent, self.values = self.tangent.copy(), self.values.copy()  # those of the last round stay as they are
         for k, point, value in zip(top, g, upper):
             if value < self.values[k]:
                 self.tangent[k], self.values[k] = point, value

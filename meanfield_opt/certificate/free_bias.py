@@ -16,7 +16,7 @@ from .engine import SupremumProof
 from .tail_search import held
 
 if TYPE_CHECKING:
-    from .certify import Certificate
+    from .record import Certificate
 
 
 def of_problem(problem: TwoLayerProblem, found: Certificate) -> Certificate:

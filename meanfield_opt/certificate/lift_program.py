@@ -143,5 +143,7 @@ def _scs(a: Any, b: Array, cost: Array, order: int, m: int, pairs: int, seconds:
         verbose=False,
     )
     solution = solver.solve()
+    if solution["info"]["status_val"] == -5:  # scs takes Ctrl-C for itself
+        raise KeyboardInterrupt
     log.info("scs on order %d: %s", order, solution["info"]["status"])
     return np.asarray(solution["x"], dtype=np.float64)

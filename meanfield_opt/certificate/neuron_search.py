@@ -84,7 +84,9 @@ class NeuronSearch:
                     stack.append((cells[~below], bound[~below]))
                 report(sum(part[1].size for part in stack))
         both = done + stack
-        self.cells, self.bound = joined([part[0] for part in both]), np.concatenate([part[1] for part in both])
+        cells, bound = joined([part[0] for part in both]), np.concatenate([part[1] for part in both])
+        # both at once, and only here: a search that is interrupted holds the boxes of the stage before, which cover all neurons
+        self.cells, self.bound = cells, bound
         return top
 
     def _meet(self, theta: Array) -> None:

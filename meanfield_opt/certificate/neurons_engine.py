@@ -119,14 +119,21 @@ def _shrunk(problem: TwoLayerProblem, dual: Array, found: Array, limits: Limits)
         if left <= 0:
             break
         part = replace(limits, seconds=left, target=0.1 * share)
-        outcome, _ = _searched(problem, z, met, part, movable=False)
+        try:
+            outcome, _ = _searched(problem, z, met, part, movable=False)
+        except KeyboardInterrupt:
+            return replace(best, interrupted=True)
         if outcome is None or outcome.proof is None:
+            if outcome is not None and outcome.interrupted:
+                return replace(best, interrupted=True)
             continue
         met = np.vstack([outcome.stats["neurons"], met])[:64]
         lower = problem.loss.dual_value(z, problem.targets) - problem.width * outcome.proof.bound
         if lower > most:
             complete = outcome.complete and share <= limits.target  # what is left is the dual point's
             best, most = replace(outcome, dual=z, complete=complete, stats=outcome.stats | {"shortened": share}), lower
+        if outcome.interrupted:
+            return replace(best, interrupted=True)
     return best
 
 
@@ -153,29 +160,33 @@ def _searched(
             search.resume(held)
     unit = 4.0 * problem.lambda2 / problem.width * max(problem.loss.dual_value(dual, problem.targets), 1e-12)
     top, margin = math.inf, math.inf
-    for share in (*(m for m in MARGINS if m > limits.target), limits.target):
+    interrupted = False
+    try:
+        for share in (*(m for m in MARGINS if m > limits.target), limits.target):
 
-        def claim(attained: float, share: float = share) -> float:
-            return attained * (1.0 + 1e-12) + share * unit
+            def claim(attained: float, share: float = share) -> float:
+                return attained * (1.0 + 1e-12) + share * unit
 
-        def report(open_: int, top: float = top) -> None:
-            if limits.progress is not None:
-                limits.progress(excess_upper(problem, top), excess_upper(problem, search.best), open_)
+            def report(open_: int, top: float = top) -> None:
+                if limits.progress is not None:
+                    limits.progress(excess_upper(problem, top), excess_upper(problem, search.best), open_)
 
-        while True:
-            before = search.best
-            aim = search.lowered(claim, report, before + 0.01 * unit if movable else math.inf)
-            if search.best > before:
-                found = np.vstack([search.neuron[None, :], found])
-                early = time.monotonic() < deadline - 0.5 * limits.seconds
-                if movable and early and rescaled(problem, dual, found, share) is not dual:
-                    return None, found
-            if search.worst <= aim or search.stopped:
+            while True:
+                before = search.best
+                aim = search.lowered(claim, report, before + 0.01 * unit if movable else math.inf)
+                if search.best > before:
+                    found = np.vstack([search.neuron[None, :], found])
+                    early = time.monotonic() < deadline - 0.5 * limits.seconds
+                    if movable and early and rescaled(problem, dual, found, share) is not dual:
+                        return None, found
+                if search.worst <= aim or search.stopped:
+                    break
+            if not search.worst <= aim:
                 break
-        if not search.worst <= aim:
-            break
-        top, margin = aim, share
-    if limits.checkpoint is not None and search.stopped:
+            top, margin = aim, share
+    except KeyboardInterrupt:  # the stages before this one are whole, and so are their boxes
+        interrupted = True
+    if limits.checkpoint is not None and (search.stopped or interrupted):
         neuron_checkpoint.save(limits.checkpoint, question, search.cells)
     if search.worst < top:  # stopped on the way
         top, margin = search.worst * (1.0 + 1e-12), (search.worst - search.best) / unit
@@ -183,10 +194,11 @@ def _searched(
     neuron = found[0] if found.shape[0] else None
     kappa = excess_upper(problem, top)
     if not math.isfinite(kappa):
-        return Outcome(None, neuron, False, stats), found
+        return Outcome(None, neuron, False, stats, interrupted=interrupted), found
     artefact = {"top": encode_float(top)} | ({} if tail is None else {"tail": tail.artefact()})
     words = "neurons: branch and bound over boxes of weights"
-    return Outcome(SupremumProof("neurons", words, kappa, artefact), neuron, margin <= limits.target, stats), found
+    proof = SupremumProof("neurons", words, kappa, artefact)
+    return Outcome(proof, neuron, margin <= limits.target, stats, interrupted=interrupted), found
 
 
 def rescaled(problem: TwoLayerProblem, dual: Array, neurons: Array, least: float = LEAST_GAIN) -> Array:

@@ -18,7 +18,7 @@ from ..problem import TwoLayerProblem
 from .improve import Refutation, reoptimised, violating_neurons, with_neurons, worst_first
 
 if TYPE_CHECKING:
-    from .certify import Certificate
+    from .record import Certificate
 
 Array = NDArray[np.float64]
 

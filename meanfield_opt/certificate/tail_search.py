@@ -57,6 +57,8 @@ def best_ratio(problem: TwoLayerProblem, dual: Array, seconds: float) -> Supremu
         except (ArithmeticError, np.linalg.LinAlgError) as error:
             log.warning("proof engine %s broke down: %s", engine.name, error)
             continue
+        if outcome.interrupted:  # the user means the whole search, of which this is a first part
+            raise KeyboardInterrupt
         proof = outcome.proof
         if proof is not None and outcome.dual is None and (best is None or proof.bound < best.bound):
             best = proof

@@ -64,21 +64,28 @@ class TwoScalesEngine(ProofEngine):
             proof, dual = again, moved
         wide = Question(narrow, dual)
         best: SupremumProof | None = None
-        complete = False
+        complete = interrupted = False
         engines = applicable(wide)
         for k, engine in enumerate(engines):
             share = 0.8 * limits.seconds / (len(engines) - k)
-            outcome = engine.prove(wide, Limits(share, limits.target, limits.workers))
+            try:
+                outcome = engine.prove(wide, Limits(share, limits.target, limits.workers))
+            except KeyboardInterrupt:
+                if best is None:
+                    raise
+                interrupted = True
+                break
             if outcome.proof is not None and (best is None or outcome.proof.bound < best.bound):
                 best = outcome.proof
-            complete = outcome.complete and engine.tightness(wide) <= 1
-            if complete:
+            complete, interrupted = outcome.complete and engine.tightness(wide) <= 1, outcome.interrupted
+            if complete or interrupted:
                 break
+        ended = Outcome(None, None, False, {"reason": "no excess was proved"}, interrupted=interrupted)
         if best is None:
-            return Outcome(None, None, False, {"reason": "no excess was proved"})
+            return ended
         sigma = two_scales_sigma(problem, dual, base, slope, least, best.bound, proof.bound)
         if not math.isfinite(sigma):
-            return Outcome(None, None, False, {"reason": "small neurons are not bounded"})
+            return replace(ended, stats={"reason": "small neurons are not bounded"})
         artefact: dict[str, Any] = {
             "base": base,
             "slope": encode_float(slope),
@@ -89,7 +96,7 @@ class TwoScalesEngine(ProofEngine):
         words = f"free mass at two scales: {base} for costs below {least:.2g}; {best.words}"
         stats = {"excess": best.bound, "least": least}
         answer = SupremumProof("two_scales", words, sigma, artefact)
-        return Outcome(answer, None, complete, stats, None if again is None else dual)
+        return Outcome(answer, None, complete, stats, None if again is None else dual, interrupted)
 
 
 def _small(problem: TwoLayerProblem, dual: Array, seconds: float) -> tuple[str, float, SupremumProof, float] | None:

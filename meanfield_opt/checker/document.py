@@ -20,7 +20,7 @@ from .compact import decode_patterns, encode_dual, encode_patterns
 from .embed import neurons_define, problem_entry
 
 if TYPE_CHECKING:
-    from ..certificate.certify import Certificate
+    from ..certificate.record import Certificate
 
 __all__ = ["decode_array", "decode_float", "encode_array", "encode_float", "read_document", "write_document"]
 

@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_outputs(arguments, "report", "json", "checkpoint", inputs=(arguments.problem,))
     problem = build_problem(arguments)
     solution, certificate = solve_and_certify(problem, arguments, [])
-    if solution.status is Status.INTERRUPTED:
+    if solution.status is Status.INTERRUPTED or certificate.interrupted:
         raise KeyboardInterrupt
     given = {name: getattr(arguments, name) for name in TRAINING if getattr(arguments, name) is not None}
     with live_display() as display:

@@ -1,10 +1,15 @@
-"""Output files of the command line: refused before any work where they cannot be written, or would cost something."""
+"""Output files of the command line: refused before any work where they cannot be written or would cost something, then written whole."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from ..errors import InputError
 from ..files import figure_suffix
@@ -31,3 +36,24 @@ def check_outputs(arguments: argparse.Namespace, *options: str, inputs: tuple[st
         if target in taken and (target.is_file() or not target.exists()):
             raise InputError(f"--{option} {value}: that is {taken[target]}; give another file.")
         taken[target] = f"the file of --{option}"
+
+
+@contextmanager
+def patient() -> Iterator[list[int]]:
+    """A first Ctrl-C inside is noted in the list that this gives, and the work, which is short, goes on; a second one ends it."""
+    noted: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if noted:
+            raise KeyboardInterrupt
+        noted.append(number)
+
+    ours = threading.current_thread() is threading.main_thread()
+    if not (ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler):
+        yield noted  # someone else deals with signals
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -7,10 +7,12 @@ import json
 import math
 import sys
 import time
+from dataclasses import replace
 from typing import Any
 
 from ..backend import Progress, solve
 from ..certificate import ENGINES, Certificate, certify
+from ..certificate.certify import unfinished
 from ..errors import InputError
 from ..files import write_text
 from ..pattern import Pattern, patterns
@@ -19,7 +21,7 @@ from ..solution import Solution, Status
 from ..validate import nonnegative, seconds
 from ..validation.statistics import jsonable
 from . import tables
-from .outputs import check_outputs
+from .outputs import check_outputs, patient
 from .problem_arguments import add_problem_arguments, build_problem
 
 
@@ -55,7 +57,22 @@ def run(arguments: argparse.Namespace) -> int:
     history: list[Progress] = []
     started = time.perf_counter()
     solution, certificate = solve_and_certify(problem, arguments, history)
-    seconds = time.perf_counter() - started
+    with patient() as interruptions:
+        _write(problem, arguments, solution, certificate, history, time.perf_counter() - started)
+    if interruptions:
+        certificate = replace(certificate, interrupted=True)
+    return exit_status(arguments, solution, certificate)
+
+
+def _write(
+    problem: MeanFieldProblem,
+    arguments: argparse.Namespace,
+    solution: Solution,
+    certificate: Certificate,
+    history: list[Progress],
+    seconds: float,
+) -> None:
+    """The files asked for, and then what is shown."""
     found = patterns(problem, solution) if isinstance(problem, TwoLayerProblem) else []
     score = _parallelism(solution)
     # files first: a closed pipe behind the tables must not cost the results
@@ -64,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if arguments.json and arguments.json != "-":
         write_text(arguments.json, text + "\n", "the result")
-    if arguments.certificate:
+    if arguments.certificate and _has_document(certificate):
         certificate.save(arguments.certificate)
     if arguments.plot:
         from ..report.figure import save_figure
@@ -74,13 +91,19 @@ def run(arguments: argparse.Namespace) -> int:
         print(text)
     else:
         tables.show_result(problem, solution, certificate, found, score, seconds)
-    return exit_status(arguments, solution, certificate)
+
+
+def _has_document(certificate: Certificate) -> bool:
+    """False where the proof for a problem that is not a two-layer one was interrupted."""
+    return isinstance(certificate.problem, TwoLayerProblem) or certificate.document is not None
 
 
 def exit_status(arguments: argparse.Namespace, solution: Solution, certificate: Certificate) -> int:
     """0; 130 after an interruption, 1 where ``--gap`` asked for a gap that was not certified, with a line on stderr."""
-    if solution.status is Status.INTERRUPTED:
-        print("meanfield-opt: interrupted; the results are those of the best found until then", file=sys.stderr)
+    if certificate.interrupted or solution.status is Status.INTERRUPTED:
+        missing = arguments.certificate and not _has_document(certificate)
+        note = "; there is no certificate to write" if missing else ""
+        print(f"meanfield-opt: interrupted; the results are those found and proved until then{note}", file=sys.stderr)
         return 130
     if arguments.gap is None or (certificate.verdict == "proved" and certificate.relative_gap <= arguments.gap):
         return 0
@@ -117,14 +140,17 @@ def solve_and_certify(
             seed=arguments.solver_seed,
             progress=hook,
         )
-        display(f"energy {solution.energy:.9g}; proving ...")
-        certificate = certify(
-            problem,
-            solution,
-            engine=arguments.engine,
-            time_limit=proof_seconds,
-            progress=lambda up, low, n: display(f"proving: supremum in [{low:.9g}, {up:.9g}], {n} open nodes"),
-        )
+        try:
+            display(f"energy {solution.energy:.9g}; proving ...")
+            certificate = certify(
+                problem,
+                solution,
+                engine=arguments.engine,
+                time_limit=proof_seconds,
+                progress=lambda up, low, n: display(f"proving: supremum in [{low:.9g}, {up:.9g}], {n} open nodes"),
+            )
+        except KeyboardInterrupt:  # before or after the proof, or in one that keeps nothing: the solution is not lost
+            certificate = unfinished(problem, solution)
     return solution, certificate
 
 

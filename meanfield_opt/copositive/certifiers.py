@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..certificate.certify import Certificate
+from ..certificate.record import Certificate
 from ..checker.codec import encode_array, encode_float
 from ..checker.copositive_file import encode, encode_rational
 from ..checker.document import FORMAT, VERSION

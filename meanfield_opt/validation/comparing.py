@@ -85,7 +85,7 @@ def compare(
     positive(threshold, "threshold")
     integer(examine, "examine", least=0)
     units = _width(problem, width)
-    proof = certify(problem, solution) if certificate is None else certificate
+    proof = certify(problem, solution).uninterrupted() if certificate is None else certificate
     if not isinstance(proof, Certificate) or proof.problem.fingerprint != problem.fingerprint:
         raise InputError(
             "the certificate belongs to another problem; leave it out or give mfo.certify(problem, solution)."
@@ -168,7 +168,7 @@ def _escape(
     part = {name: np.asarray(v[0]) for name, v in run.objective.unpack(settled.parameters[None]).items()}
 
     def name(measure: Measure) -> tuple[Array | None, str]:
-        made = certify(problem, measure, time_limit=NAMING_SECONDS)
+        made = certify(problem, measure, time_limit=NAMING_SECONDS).uninterrupted()
         return made.neuron, made.verdict
 
     return escape(

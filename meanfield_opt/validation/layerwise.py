@@ -138,6 +138,8 @@ def _certify(problem: DeepProblem, measures: list[Measure], k: int, limits: Limi
         except (ArithmeticError, np.linalg.LinAlgError) as error:
             log.warning("proof engine %s broke down: %s", engine.name, error)
             continue
+        if outcome.interrupted:
+            raise KeyboardInterrupt
         if outcome.proof is None or not (math.isfinite(outcome.proof.bound) and outcome.proof.bound >= 0):
             continue
         if outcome.dual is not None and not np.array_equal(outcome.dual, dual):

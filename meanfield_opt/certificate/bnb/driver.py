@@ -41,7 +41,8 @@ class Partition:
 @dataclass(frozen=True, eq=False)
 class Found:
     """The result of a search: the best finished partition, the best point seen with its squared ratio, and ``points``:
-    further good and distinct points, one a row, best first. proved: the partition's cones that needed a proof."""
+    further good and distinct points, one a row, best first. proved: the partition's cones that needed a proof.
+    interrupted: by the user, before the stage at hand was finished."""
 
     partition: Partition | None
     best: float
@@ -51,6 +52,7 @@ class Found:
     nodes: int
     stages: int
     proved: int
+    interrupted: bool = False
 
 
 @dataclass
@@ -61,6 +63,10 @@ class _State:
     best: float
     point: Array
     stage: int
+    #: the last finished stage, how many of its cones needed a proof, and the nodes made in this search
+    partition: Partition | None = None
+    needed: int = 0
+    nodes: int = 0
     #: whether status 0 already means the level of ``stage``
     fresh: bool = False
     #: (squared ratio, point) of good points met, for column generation
@@ -94,50 +100,56 @@ def search(view: View, limits: Limits) -> Found:
     # every stage looks at all rows again at the cones it takes up, so many rows mean fewer stages
     ladder = GAPS if view.rows * view.dimension < 8000 else GAPS[1::2]
     gaps = [gap for gap in ladder if gap > 2.0 * limits.target] + [limits.target]
-    nodes = needed = 0
     with ThreadPoolExecutor(max(1, limits.workers)) as pool:
-        state, partition = _resumed(view, limits, gaps, pool) or (_begin(view), None)
-        if partition is not None:
-            needed = int((~view.outside(state.leaves)).sum())
-        saved = time.perf_counter()
-        deadline = saved + limits.seconds
-        while state.stage < len(gaps):
-            gap = gaps[state.stage]
-            if not state.fresh:
-                state.status[state.status == 0] = -1
-            state.fresh = False
-            while True:
-                todo = np.flatnonzero(state.status < 0)
-                level, final = state.best * (1 + gap) ** 2, state.best * (1 + limits.target) ** 2
-                if todo.size == 0:
-                    break
-                if time.perf_counter() > deadline or state.leaves.shape[0] > MOST_LEAVES:
-                    _save(view, state, partition, limits.checkpoint)
-                    return Found(partition, state.best, state.point, state.points(), False, nodes, state.stage, needed)
-                nodes += _round(view, state, todo, level, final, pool, limits.workers, deadline)
-                if limits.progress is not None:
-                    proved = math.inf if partition is None else math.sqrt(partition.level)
-                    limits.progress(proved, math.sqrt(state.best), int((state.status < 0).sum()))
-                if time.perf_counter() - saved > 20.0:
-                    _save(view, state, partition, limits.checkpoint)
-                    saved = time.perf_counter()
-            partition = Partition(level, state.ops)
-            needed = int((~view.outside(state.leaves)).sum())
-            log.debug("gap %.1e proved with %d leaves", gap, state.leaves.shape[0])
-            state.stage += 1
-    _save(view, state, partition, limits.checkpoint)
-    return Found(partition, state.best, state.point, state.points(), True, nodes, state.stage, needed)
+        state = _resumed(view, limits, gaps, pool) or _begin(view)
+        complete = interrupted = False
+        try:
+            complete = _stages(view, state, limits, gaps, pool)
+        except KeyboardInterrupt:
+            interrupted = True
+    _save(view, state, limits.checkpoint)
+    if interrupted and state.partition is None:
+        raise KeyboardInterrupt
+    found = (state.partition, state.best, state.point, state.points())
+    return Found(*found, complete, state.nodes, state.stage, state.needed, interrupted)
 
 
-def _save(view: View, state: _State, partition: Partition | None, file: str | None) -> None:
+def _stages(view: View, state: _State, limits: Limits, gaps: list[float], pool: ThreadPoolExecutor) -> bool:
+    """Finish stage after stage; False where a limit stopped it. At every moment the state is whole."""
+    saved = time.perf_counter()
+    deadline = saved + limits.seconds
+    while state.stage < len(gaps):
+        gap = gaps[state.stage]
+        if not state.fresh:
+            state.status[state.status == 0] = -1
+        state.fresh = False
+        while True:
+            todo = np.flatnonzero(state.status < 0)
+            level, final = state.best * (1 + gap) ** 2, state.best * (1 + limits.target) ** 2
+            if todo.size == 0:
+                break
+            if time.perf_counter() > deadline or state.leaves.shape[0] > MOST_LEAVES:
+                return False
+            _round(view, state, todo, level, final, pool, limits.workers, deadline)
+            if limits.progress is not None:
+                proved = math.inf if state.partition is None else math.sqrt(state.partition.level)
+                limits.progress(proved, math.sqrt(state.best), int((state.status < 0).sum()))
+            if time.perf_counter() - saved > 20.0:
+                _save(view, state, limits.checkpoint)
+                saved = time.perf_counter()
+        needed = int((~view.outside(state.leaves)).sum())
+        state.partition, state.needed, state.stage = Partition(level, state.ops), needed, state.stage + 1
+        log.debug("gap %.1e proved with %d leaves", gap, state.leaves.shape[0])
+    return True
+
+
+def _save(view: View, state: _State, file: str | None) -> None:
     if file is not None:
-        proved = math.inf if partition is None else partition.level
+        proved = math.inf if state.partition is None else state.partition.level
         checkpoint.save(file, view.digest, checkpoint.Saved(state.ops, state.leaves, state.best, state.point, proved))
 
 
-def _resumed(
-    view: View, limits: Limits, gaps: list[float], pool: ThreadPoolExecutor
-) -> tuple[_State, Partition | None] | None:
+def _resumed(view: View, limits: Limits, gaps: list[float], pool: ThreadPoolExecutor) -> _State | None:
     """The saved state, and the saved bound, once every leaf has been tested again (which is not counted as search time)."""
     found = None if limits.checkpoint is None else checkpoint.load(limits.checkpoint, view.digest)
     if found is None:
@@ -149,14 +161,16 @@ def _resumed(
         _retest(view, state, state.best * (1 + gaps[state.stage]) ** 2, final, pool)
         state.fresh = True
     if not math.isfinite(found.proved):
-        return state, None
+        return state
     status = state.status.copy()
     _retest(view, state, found.proved, min(final, found.proved), pool)
     whole = not (state.status < 0).any()
     state.status = status
     if not whole:
         state.stage = min(state.stage, len(gaps) - 1)
-    return state, Partition(found.proved, state.ops) if whole else None
+    if whole:
+        state.partition, state.needed = Partition(found.proved, state.ops), int((~view.outside(state.leaves)).sum())
+    return state
 
 
 def _retest(view: View, state: _State, level: float, final: float, pool: ThreadPoolExecutor) -> None:
@@ -204,8 +218,8 @@ def _round(
     pool: ThreadPoolExecutor,
     workers: int,
     deadline: float,
-) -> int:
-    """One pass over (some of) the open leaves; returns the number of nodes made."""
+) -> None:
+    """One pass over (some of) the open leaves."""
     count = min(todo.size, 4096 * max(1, workers))
     per_chunk = max(1, min(512, -(-count // (4 * max(1, workers)))))
     chunks = [todo[i : i + per_chunk] for i in range(0, count, per_chunk)]
@@ -230,12 +244,15 @@ def _round(
         status.append(result.status[: spans[-1, 1]])
         state.note(result.best)
     if not treated:
-        return 0
+        return
     items = np.concatenate(treated)
     new_ops = np.concatenate(ops)
     at = np.flatnonzero(state.ops == 0)[items]
-    state.ops = splice(state.ops, at, np.concatenate(op_counts), new_ops)
     counts = np.concatenate(leaf_counts)
-    state.leaves = splice(state.leaves, items, counts, np.concatenate(leaves))
-    state.status = splice(state.status, items, counts, np.concatenate(status))
-    return int(new_ops.size)
+    made = (
+        splice(state.ops, at, np.concatenate(op_counts), new_ops),
+        splice(state.leaves, items, counts, np.concatenate(leaves)),
+        splice(state.status, items, counts, np.concatenate(status)),
+    )
+    state.ops, state.leaves, state.status = made
+    state.nodes += int(new_ops.size)

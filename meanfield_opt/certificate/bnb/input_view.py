@@ -181,7 +181,7 @@ class InputViewEngine(ProofEngine):
         depth = depths(found.partition.ops)
         bound = input_sigma(problem, form, found.partition.level, int(depth.max()) + 1, chamber) * (1.0 + 2.0**-44)
         if not math.isfinite(bound):
-            return Outcome(None, neuron, False, stats)
+            return Outcome(None, neuron, False, stats, interrupted=found.interrupted)
         stats["cones"] = found.proved
         artefact = {
             "level": encode_float(found.partition.level),
@@ -195,7 +195,9 @@ class InputViewEngine(ProofEngine):
                 f"(residual {chamber.residual:.1e}, paid for)"
             )
         moved = None if dual is question.dual else dual
-        return Outcome(SupremumProof("input_view", words, bound, artefact), neuron, found.complete, stats, moved)
+        return Outcome(
+            SupremumProof("input_view", words, bound, artefact), neuron, found.complete, stats, moved, found.interrupted
+        )
 
 
 def _symmetric(question: Question) -> tuple[Array, dict[str, Any] | None]:

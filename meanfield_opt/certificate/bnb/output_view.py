@@ -165,12 +165,14 @@ class OutputViewEngine(ProofEngine):
         depth = depths(found.partition.ops)
         bound = output_sigma(problem, form, found.partition.level, int(depth.max()) + 1) * (1.0 + 2.0**-44)
         if not math.isfinite(bound):
-            return Outcome(None, neuron, False, stats)
+            return Outcome(None, neuron, False, stats, interrupted=found.interrupted)
         n = form.first.shape[1]
         artefact = {"level": encode_float(found.partition.level), **encode_tree(n, found.partition.ops, depth)}
         cones = int((found.partition.ops == 0).sum())
         words = f"output view: {cones} cones of R^{n}, each proved by a copositive relaxation"
-        return Outcome(SupremumProof("output_view", words, bound, artefact), neuron, found.complete, stats)
+        return Outcome(
+            SupremumProof("output_view", words, bound, artefact), neuron, found.complete, stats, None, found.interrupted
+        )
 
 
 ENGINE = OutputViewEngine()
