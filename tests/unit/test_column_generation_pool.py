@@ -173,12 +173,12 @@ def test_basins_are_remembered_and_starts_cross_their_kinks() -> None:
     carrier = choose_carrier(problem.geometry, problem.activation)
     particles = Particles(np.zeros((0, 5)), np.zeros((2, 0)), np.zeros(0))
     state = State(particles, problem.targets, 1.0)
-    first = pricing.price(problem, carrier, state, rng, 8, 1e-2, lambda: False)
+    first = pricing.price(problem, carrier, state, rng, 8, 1e-2, lambda: False, 1e-4, False)
     assert state.basins is not None
     seen = state.basins[:1]
     top = first.top
     for _ in range(3):  # fewer starts: the top can no longer be lost
-        assert pricing.price(problem, carrier, state, rng, 1, 1e-2, lambda: False).top >= top * (1 - 1e-9)
+        assert pricing.price(problem, carrier, state, rng, 1, 1e-2, lambda: False, 1e-4, False).top >= top * (1 - 1e-9)
     across = pricing._across(carrier, seen)
     before, after = carrier.patterns(seen) > 0, carrier.patterns(across) > 0
     assert across.shape == (8, 5)

@@ -241,6 +241,10 @@ def _master(
         worst = np.argsort(-level, kind="stable")[:FEW]
         bank.take(np.unique(np.concatenate([massive[bank.masses[massive] > 0], worst])).astype(np.intp))
         done = _solve(problem, model, bank.features, bank.cost, scale, accuracy)
+    if (done is None or not done.gap < 1e-2) and bank.masses.any():
+        # neurons on their way to infinity: none much longer than those in use
+        bank.take(np.flatnonzero(bank.cost <= bank.cost[bank.masses > 0].max()))
+        done = _solve(problem, model, bank.features, bank.cost, scale, accuracy)
     if done is None or not done.gap < 1e-2:
         return False
     bank.masses, bank.readouts = done.masses, done.readouts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,16 @@ from meanfield_opt.solution import Status
 from . import bank, improve, pool, pricing, wide
 from .bound import lower_estimate, relative_gap
 from .carrier import Carrier, choose_carrier
+from .follow import follow
 from .search import Found, levels, search
 from .slide import Particles
 from .state import Settings, State, Stopwatch, first_state, optimise_masses
 
 Array = NDArray[np.float64]
 
-#: rounds that may pass without a gain that matters at the tolerance asked for
-PATIENCE = 8
+#: rounds that may pass without a gain that matters at the tolerance asked for; with a pool, whose searches refute claims by basins that
+#: hardly change the energy
+PATIENCE, POOLED = 8, 60
 
 LOGGER = logging.getLogger(__name__)
 
@@ -74,15 +77,26 @@ def _rounds(
 ) -> Status:
     stalled, gap = 0, 1.0 if state.columns is None else pool.RECALLED
     pooled = pool.applies(problem, carrier)
+    if pooled and state.columns is not None:
+        follow(problem, carrier, state, gap, options, watch)
     for _ in range(most):
         state.rounds += 1
-        wide = int(settings.starts * state.thrift) if stalled == 0 else int(4 * settings.starts * state.thrift)
+        sure = stalled > 0
         if pooled:
-            found = pricing.price(
-                problem, carrier, state, rng, wide, gap, watch.over, options.tolerance if stalled else 0.0
-            )
+            sure = sure or state.settled <= options.tolerance
+            starts = int(settings.starts * state.thrift)
+            found = pricing.price(problem, carrier, state, rng, starts, gap, watch.over, options.tolerance, sure)
+            state.settled = math.inf
         else:
-            found = search(problem, carrier, state.dual, state.particles.x, rng, starts=wide, watch=watch.over)
+            found = search(
+                problem,
+                carrier,
+                state.dual,
+                state.particles.x,
+                rng,
+                starts=(4 if sure else 1) * settings.starts,
+                watch=watch.over,
+            )
         # a search that was cut short says little about the present dual point
         here = _estimate(problem, carrier, state, found, not watch.over(), pooled)
         gap = relative_gap(state.energy, state.lower)
@@ -92,7 +106,7 @@ def _rounds(
             seconds, atoms = watch.seconds(), state.particles.count
             options.progress(Progress("column generation", state.rounds, state.energy, state.lower, seconds, atoms))
         if gap <= options.tolerance:
-            if stalled > 0:
+            if sure and (stalled > 0 or state.best_dual is state.dual):
                 return Status.SOLVED
             # look again at this dual point, more widely, before believing it
             stalled, state.dual = 1, state.dual if state.best_dual is None else state.best_dual
@@ -104,8 +118,9 @@ def _rounds(
             ):
                 improve.add(problem, carrier, state, improve.violators(problem, carrier, settings, state, found))
             return Status.TIME_LIMIT
-        if len(state.history) > PATIENCE:
-            then = state.history[-1 - PATIENCE]
+        patience = POOLED if pooled else PATIENCE
+        if len(state.history) > patience:
+            then = state.history[-1 - patience]
             gained = max(then[1] - state.energy, state.lower - then[2])
             if gained <= 0.05 * options.tolerance * abs(state.energy):
                 return Status.INACCURATE
@@ -160,5 +175,7 @@ def _pooled(
         improve.second_order(problem, carrier, state, gap, watch, min(1e-10, 1e-2 * options.tolerance))
         if state.energy < reached:  # fewer atoms, whose dual point ignores the other columns
             pool.add(carrier, state, problem, state.particles)
-            return pool.round_(problem, carrier, state, None, gap, options)
+            if not pool.round_(problem, carrier, state, None, gap, options):
+                return False
+    follow(problem, carrier, state, gap, options, watch)
     return True

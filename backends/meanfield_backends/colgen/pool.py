@@ -31,7 +31,8 @@ from .reduce import caratheodory, merge, prune
 from .search import Found, evening, spread
 from .slide import Particles, slide
 from .state import State, Stopwatch, first_state
-from .working import working_master
+from .work import UNEVEN, masters_a_search
+from .working import FEW, MANY, working_master
 
 Array = NDArray[np.float64]
 
@@ -56,8 +57,8 @@ LONG = 6_000_000
 SLIDE_STEPS = 100
 #: weights and bias above which atoms also slide every round: maxima are too costly to be exact (``wide``)
 SLIDING = 16
-#: ratio of input scales above which the first columns are drawn, not slid
-UNEVEN = 300.0
+#: masters that cost as much as a search, above which they run on working sets
+CHEAP = 0.5
 
 
 def applies(problem: TwoLayerProblem, carrier: Carrier) -> bool:
@@ -153,9 +154,10 @@ def master(problem: TwoLayerProblem, carrier: Carrier, state: State, new: Array,
     wanted = max(1e-15, accuracy * state.energy / none)
     near = max(gap, 1e-9) * state.energy / none
     l1, l2 = problem.lambda1, problem.lambda2
-    if carrier.dimension > SLIDING:
+    if carrier.dimension > SLIDING or masters_a_search(problem, carrier, start) > CHEAP:
+        working = MANY if carrier.dimension > SLIDING else FEW
         centre = working_master(
-            features, problem.targets, l1, l2, start, state.dual, wanted, gap, near, threads=state.threads
+            features, problem.targets, l1, l2, start, state.dual, wanted, gap, near, working, threads=state.threads
         )
     else:
         centre = interior_point(features, problem.targets, l1, l2, start, wanted, near=near, threads=state.threads)
@@ -191,11 +193,18 @@ def round_(
         new = different(
             found.x[found.level > 1.0][: 4 * MOST_BASINS], MOST_NEW, min(0.05, gap), evening(carrier.geometry)[1]
         )
-    accuracy = max(1e-13, min(1e-2 * gap, max(1e-2 * options.tolerance, 1e-3 * gap)))
+    return master(problem, carrier, state, new, master_accuracy(problem, carrier, state, gap, options.tolerance), gap)
+
+
+def master_accuracy(problem: TwoLayerProblem, carrier: Carrier, state: State, gap: float, tolerance: float) -> float:
+    """How exact a master is worth being at this gap, relative to the energy."""
+    assert state.column_masses is not None
+    # cheap masters are followed by others; their dual points may be more central
+    share = 0.05 if masters_a_search(problem, carrier, state.column_masses) > CHEAP else 0.01
+    accuracy = max(1e-13, min(share * gap, max(share * tolerance, 0.1 * share * gap)))
     uneven = spread(carrier.geometry)
-    if uneven > UNEVEN:  # a slight error of the dual point is a great violation along the largest inputs
-        accuracy = max(1e-13, accuracy / uneven)
-    return master(problem, carrier, state, new, accuracy, gap)
+    # a slight error of the dual point is a great violation along the largest inputs
+    return max(1e-13, accuracy / uneven) if uneven > UNEVEN else accuracy
 
 
 def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: float, late: bool = False) -> None:

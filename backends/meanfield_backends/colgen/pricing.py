@@ -7,6 +7,7 @@ maxima in the best of them. Basins move little from one dual point to the next, 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -19,6 +20,7 @@ from .bound import lower_estimate, relative_gap
 from .carrier import Carrier
 from .search import Found, evening, levels
 from .state import State
+from .work import WORK, fresh_starts, master_work, start_work, steps_of
 
 Array = NDArray[np.float64]
 
@@ -32,10 +34,6 @@ MOST_NEW = 600
 MOST_BASINS = 2048
 #: relative gap above which maxima need not be exact
 FAR = 0.1
-#: multiplications spent on first-order ascent in one search, and on Newton's method in one group of starts
-WORK = 1e10
-#: first-order steps of one ascent, beside one for every two dimensions
-STEPS = 40
 #: levels below which a basin is not remembered
 LOW = 0.9
 #: level below which a start is given up after a dozen steps, and below which the end of its ascent is not made exact
@@ -43,6 +41,12 @@ FLOOR, HOPE = 0.7, 0.97
 #: sizes of groups of further starts in one search: while each meets at least so many new violated maxima (this share of those known, once
 #: starts have cost as much as masters do), and all together no more
 MORE, FEW, SHARE, ENOUGH = (0.25, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0), 4, 0.05, 300
+#: gap to expect of unknown basins, beside that of the search before, where the known ones are settled
+UNKNOWN = 0.1
+#: starts of a search to believe in, beside its usual ones, in units of these
+CONFIRM = 3
+#: ends of ascents made exact together, best first, and the share of new violated ones below which the rest is left
+BATCH, YIELD = 64, 0.03
 EPSILONS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8)
 
 
@@ -71,20 +75,21 @@ def price(
     starts: int,
     gap: float,
     watch: Callable[[], bool],
-    confirm: float = 0.0,
+    tolerance: float,
+    confirm: bool,
 ) -> Found:
     """Exact local maxima of the level at the present dual point, best first; ``state.basins`` is renewed.
 
-    starts: random ones in one dimension; more in proportion to the dimensions. gap: of the round before. confirm: a relative gap to
-    believe in; the search then takes half as many starts as all searches before it together, unless it refutes that gap.
+    starts: random ones in one dimension; more in proportion to the dimensions. gap: of the round before. tolerance: the relative
+    gap asked for; violations of less than half of it are not worth looking for. confirm: whether to look until a gap of the tolerance can be
+    believed; the search then takes half as many starts as all searches before it together, at least, unless it refutes that gap.
     """
     n, dual = carrier.dimension, state.dual
     evener, lengths = evening(carrier.geometry)
     rows = carrier.patterns(np.eye(n)).T
     active = _active(problem, carrier, state)
-    steps = STEPS + n // 2
-    cost = 4.0 * steps * problem.n_samples * (n + problem.n_outputs)
-    wide = int(min(starts * max(1.0, 3.0 * n), max(WORK / cost, starts)))
+    steps, cost = steps_of(carrier), start_work(problem, carrier)
+    wide = fresh_starts(problem, carrier, starts)
     most = int(min(MOST_BASINS, max(WORK / cost, starts)))
     exact = int(np.clip(WORK / (16.0 * problem.n_samples * n * (n + 4.0)), 16, MOST_SHARP))
     aimed = rng.standard_normal((wide // 8 + 8, problem.n_outputs))
@@ -92,51 +97,75 @@ def price(
     known = active if state.basins is None else np.vstack([active, state.basins])
     near = _near(active, wide // 8, (-1.5, 0.0), evener, lengths, rng)
     across = _across(carrier, known[active.shape[0] :][: max(8, wide // 32)])
-    first = np.vstack([known, _random(wide, evener, rng), carrier.pull(aimed @ dual), near, across])
+    settled = math.isfinite(state.settled) and state.basins is not None
+    if settled:  # what is left are basins that nobody knows: it has to be seen how far they reach
+        gap = max(state.settled, UNKNOWN * gap)
+    first = np.vstack(
+        [known[: 0 if settled else None], _random(wide, evener, rng), carrier.pull(aimed @ dual), near, across]
+    )
 
     def maxima(x: Array) -> Array:
         """Where first-order ascent ends, best first, no two alike."""
         climbed, level = ascend(problem, rows, dual, x, steps, FLOOR, watch, state.threads)
         return different(climbed[np.argsort(-level, kind="stable")][: 4 * MOST_BASINS], MOST_BASINS, 1e-2, lengths)
 
+    def unmet(x: Array, met: Array) -> Array:
+        """Those that are hopeful and not where others are or were that have been made exact."""
+        level = levels(problem, dual, problem.features(carrier.patterns(x)), carrier.cost(x))
+        x = x[level > HOPE]
+        near = (unit_rows(x @ lengths) @ unit_rows(met @ lengths).T).max(axis=1, initial=-1.0)
+        return np.asarray(x[near < 1.0 - 2e-4])
+
+    def sharpened(x: Array, epsilons: tuple[float, ...]) -> list[Array]:
+        """Those of the starts x (best first) that are worth it, made exact; and what was tried."""
+        ends, done = [], 0
+        while done < min(x.shape[0], exact) and not watch():
+            ends.append(sharpen(problem, rows, dual, x[done : done + BATCH], epsilons, state.threads))
+            done += BATCH
+            level = levels(problem, dual, problem.features(carrier.patterns(ends[-1])), carrier.cost(ends[-1]))
+            if not confirm and np.count_nonzero(level > 1.0 + bar) < YIELD * BATCH:
+                break
+        tried.append(x[:done])
+        return ends
+
+    bar, tried = max(0.02 * gap, 0.5 * tolerance), [known] if settled else []
     apart = maxima(first)
     few = min(starts, exact)
-    if gap > FAR:  # the dual point will move far: maxima need not be exact yet
-        groups: list[tuple[Array, tuple[float, ...]]] = [(apart[:few], EPSILONS[1:4])]
-    else:
-        close = np.vstack([active[:exact], _near(active, few, (-4.0, -0.5), evener, lengths, rng)])
-        groups = [(apart[:exact], EPSILONS[1:]), (close, EPSILONS[3:])]
     sharp = [apart]
+    groups: list[tuple[Array, tuple[float, ...]]] = [(apart[:few], EPSILONS[1:4])]
+    if settled or gap <= FAR:
+        close = _near(active, few, (-4.0, -0.5), evener, lengths, rng)
+        if settled:
+            sharp += [known, *sharpened(unmet(apart, known), EPSILONS[1:])]
+            groups = [(close, EPSILONS[3:])]
+        else:
+            groups = [(apart[:exact], EPSILONS[1:]), (np.vstack([active[:exact], close]), EPSILONS[3:])]
     for x, epsilons in groups:
         if x.shape[0] and not watch():
             sharp.append(sharpen(problem, rows, dual, x, epsilons, state.threads))
-    x, level = _ranked(problem, carrier, dual, sharp)
+            tried.append(x)
+    tried += sharp[1:]
+    x, level = ranked(problem, carrier, dual, sharp)
     met, spent = 0, 0.0
     columns = MOST_NEW + (0 if state.columns is None else state.columns.shape[0])
-    master = 40.0 * columns * min(columns, problem.n_samples * problem.n_outputs) ** 2
-    wanted, state.starts = state.starts // 2, state.starts + first.shape[0]
+    master = master_work(problem, columns)
+    wanted, state.starts = max(state.starts // 2, CONFIRM * wide), state.starts + first.shape[0]
     for size in _sizes(wanted if confirm else 0, wide) if gap <= FAR else ():
         # a master takes no more columns; what else is violated shows at the next dual point
         full = not confirm and different(x[level > 1.0], MOST_NEW, min(0.05, gap), lengths).shape[0] == MOST_NEW
-        if watch() or full:
+        refuted = confirm and relative_gap(state.energy, lower_estimate(problem, dual, float(level[0]))) > tolerance
+        if watch() or full or refuted:
             break
         # the more starts, the more of the small basins; they may cost as much as a few masters
         part = int(size * wide)
         again = carrier.pull(rng.standard_normal((part, problem.n_outputs)) @ dual)
         near = _near(active, part, (-1.0, 0.3), evener, lengths, rng)
         sharp = [maxima(np.vstack([_random(2 * part, evener, rng), again, near]))]
-        old = unit_rows(different(x[level > 1.0], MOST_BASINS, 1e-2, lengths) @ lengths)
-
-        def unmet(rest: Array, old: Array = old) -> NDArray[np.bool_]:
-            return np.asarray((unit_rows(rest @ lengths) @ old.T).max(axis=1, initial=-1.0) < 1.0 - 2e-4)
-
-        if not watch():
-            hopeful = levels(problem, dual, problem.features(carrier.patterns(sharp[0])), carrier.cost(sharp[0])) > HOPE
-            ends = sharp[0][hopeful & unmet(sharp[0])][:exact]
-            sharp.append(sharpen(problem, rows, dual, ends, EPSILONS[1:], state.threads))
-        more, heights = _ranked(problem, carrier, dual, sharp)
-        violated = more[heights > 1.0 + 0.02 * gap]
-        news = int(unmet(different(violated, MOST_BASINS, 1e-2, lengths)).sum())
+        old = different(x[level > 1.0], MOST_BASINS, 1e-2, lengths)
+        sharp += sharpened(unmet(sharp[0], np.vstack(tried)), EPSILONS[1:])
+        tried += sharp[1:]
+        more, heights = ranked(problem, carrier, dual, sharp)
+        news = unmet(different(more[heights > 1.0 + bar], MOST_BASINS, 1e-2, lengths), old).shape[0]
         x, level = np.vstack([x, more]), np.concatenate([level, heights])
         order = np.argsort(-level, kind="stable")
         x, level = x[order], level[order]
@@ -147,10 +176,7 @@ def price(
         spent += 0.5 * cost * 4 * part
         few_news = news < SHARE * old.shape[0] and spent > master
         state.starts += 4 * part
-        if confirm:
-            if relative_gap(state.energy, lower_estimate(problem, dual, float(level[0]))) > confirm:
-                break
-        elif news < FEW * max(1.0, size) or few_news or met > ENOUGH:
+        if not confirm and (news < FEW * max(1.0, size) or few_news or met > ENOUGH):
             break
     state.basins = different(x[level > LOW], most, 1e-2, lengths)
     return Found(x, level, x[:0])
@@ -172,7 +198,7 @@ def _random(count: int, evener: Array, rng: np.random.Generator) -> Array:
     return x
 
 
-def _ranked(problem: TwoLayerProblem, carrier: Carrier, dual: Array, parts: list[Array]) -> tuple[Array, Array]:
+def ranked(problem: TwoLayerProblem, carrier: Carrier, dual: Array, parts: list[Array]) -> tuple[Array, Array]:
     """These weights with their levels, best first."""
     x = np.vstack(parts)
     level = levels(problem, dual, problem.features(carrier.patterns(x)), carrier.cost(x))

@@ -47,6 +47,8 @@ class State:
     #: starts of all searches so far are counted; a search makes this share of the usual: fewer where basins are known from another penalty
     thrift: float = 1.0
     starts: int = 0
+    #: the relative gap at the present dual point as far as ``basins`` tell, which are exact maxima there; inf where they are not
+    settled: float = math.inf
     threads: int = 1
     rounds: int = 0
     history: list[tuple[float, float, float, int]] = field(default_factory=list)

@@ -30,6 +30,7 @@ from .slide import Particles
 from .starts import KINDS, Known, Yields, starts
 from .state import State, Stopwatch
 from .sweep import reached, sweep
+from .work import UNEVEN
 
 Array = NDArray[np.float64]
 
@@ -139,7 +140,7 @@ def _begin(run: Run, state: State) -> None:
     moved = state.particles
     if moved.count == 0:
         moved = with_random(run.problem, run.carrier, moved, FIRST, run.rng)
-        if spread(run.carrier.geometry) > pool.UNEVEN:  # sliding in weights would follow the largest inputs
+        if spread(run.carrier.geometry) > UNEVEN:  # sliding in weights would follow the largest inputs
             state.columns, state.column_masses = unit_rows(moved.x @ run.evener), np.ones(moved.count)
             return
         for eps in (0.01, 3e-3):

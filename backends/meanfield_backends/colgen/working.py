@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,12 +13,46 @@ from .masses import Centre, interior_point
 
 Array = NDArray[np.float64]
 
-#: share of the total mass below which a column leaves the working set
-LIGHT = 1e-6
-#: columns that enter at once: at least (if their levels are near 1), and at most
-ENTERING, MOST_ENTERING = 200, 500
-#: systems of columns solved at most; fewer where the gap is large: what is left out comes back with the next search
-PASSES, FAR_PASSES, FAR = 4, 2, 0.05
+#: relative gap above which fewer passes are made
+FAR = 0.05
+
+
+def _massive(masses: Array, level: Array) -> NDArray[np.bool_]:
+    """Columns with mass, the lighter ones only while they are nearly violated."""
+    share = masses / max(float(masses.sum()), 1e-300)
+    return np.asarray((share > 1e-6) & (level > np.where(share > 1e-3 / share.size, 0.0, 0.99)))
+
+
+def _heaviest(masses: Array, level: Array) -> NDArray[np.bool_]:
+    """All columns but the lightest, which together have a hundredth of the mass."""
+    order = np.argsort(masses, kind="stable")
+    out = np.empty(masses.size, dtype=bool)
+    out[order] = np.cumsum(masses[order]) > 1e-2 * float(masses.sum())
+    return out
+
+
+@dataclass(frozen=True)
+class Working:
+    """Who is in a working set.
+
+    heavy: columns that are in for their masses, given masses and levels. first: level above which others enter the first set. left: violations
+    that are left, relative to the present gap. stays: level above which a column that has entered stays without mass. least, most: columns
+    that enter at once. passes, far: systems of columns solved at most; and where the gap is large: what is left out comes back with the next search.
+    """
+
+    heavy: Callable[[Array, Array], NDArray[np.bool_]]
+    first: float
+    left: float
+    stays: float
+    least: int
+    most: int
+    passes: int
+    far: int
+
+
+#: in many dimensions; and in few, where kinks make many columns of nearly the same level, which would leave and enter for ever
+MANY = Working(_massive, 0.98, 0.05, math.inf, 200, 500, 4, 2)
+FEW = Working(_heaviest, 0.995, 0.1, 0.98, 80, 2000, 6, 6)
 
 
 def working_master(
@@ -27,30 +65,30 @@ def working_master(
     accuracy: float,
     gap: float,
     near: float,
+    working: Working = MANY,
     threads: int = 1,
 ) -> Centre | None:
     """Minimise E (see ``masses``) over the masses of all columns, from ``start`` (J,).
 
     features: (J, P), of atoms of cost 1. dual: (d, P), near the optimal one: it orders the columns without mass. accuracy: the duality gap on
-    the working set, as a fraction of the energy at m = 0. gap: the present relative gap; violations of a twentieth of it are left. near: see
+    the working set, as a fraction of the energy at m = 0. gap: the present relative gap; only violations beyond a share of it count. near: see
     ``interior_point``. None where linear algebra breaks down.
     """
     tau = 4.0 * l1 * l2
     masses, centre = np.array(start), None
-    for _ in range(PASSES if gap <= FAR else FAR_PASSES):
+    inside = np.zeros(masses.size, dtype=bool)
+    for _ in range(working.passes if gap <= FAR else working.far):
         level = _levels(features, dual, tau)
-        share = masses / max(float(masses.sum()), 1e-300)
-        heavy = (share > LIGHT) & (level > np.where(share > 1e-3 / share.size, 0.0, 0.99))
-        waiting = np.flatnonzero(~heavy & (level > (1.0 + 0.05 * gap if centre is not None else 0.98)))
+        inside = working.heavy(masses, level) | (inside & (level > working.stays))
+        violated = 1.0 + working.left * gap
+        waiting = np.flatnonzero(~inside & (level > (violated if centre is not None else working.first)))
         if centre is not None and waiting.size == 0:
             break
-        violated = int((level[waiting] > 1.0 + 0.05 * gap).sum())
-        entering = waiting[
-            np.argsort(-level[waiting], kind="stable")[: int(np.clip(violated, ENTERING, MOST_ENTERING))]
-        ]
-        work = np.sort(np.concatenate([np.flatnonzero(heavy), entering]))
+        count = int(np.clip((level[waiting] > violated).sum(), working.least, working.most))
+        inside[waiting[np.argsort(-level[waiting], kind="stable")[:count]]] = True
+        work = np.flatnonzero(inside)
         if work.size == 0:
-            work = np.argsort(-level, kind="stable")[:MOST_ENTERING]
+            work = np.argsort(-level, kind="stable")[: working.least]
         part = interior_point(features[work], targets, l1, l2, masses[work], accuracy, near=near, threads=threads)
         if part is None:
             return None
