@@ -27,7 +27,6 @@ from meanfield_opt.certificate.engine_search import EngineSearch
 from meanfield_opt.checker.replays import REPLAYS
 from meanfield_opt.cli import main
 from meanfield_opt.cli.outputs import patient
-from meanfield_problems.quadratic import StandardQuadraticProgram
 
 RNG = np.random.default_rng(3)
 X, Y = RNG.standard_normal((30, 3)), RNG.standard_normal((30, 2))
@@ -250,14 +249,22 @@ def test_the_command_line_writes_all_files(
     assert plot.stat().st_size > 1000
 
 
-def test_other_problems_keep_their_solution(tmp_path: Path) -> None:
-    class Answer:
-        measure = SOLUTION.measure
+def test_other_problems_keep_their_solution(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def certify(*arguments: Any, **options: Any) -> mfo.Certificate:
+        raise KeyboardInterrupt
 
-    program = StandardQuadraticProgram(np.eye(3))
-    found = unfinished(program, Answer())
-    assert (found.lower_bound, found.upper_bound, found.verdict) == (-math.inf, math.inf, "open")
-    assert found.interrupted
+    monkeypatch.setattr("meanfield_opt.cli.solve.certify", certify)
+    result, certificate = tmp_path / "r.json", tmp_path / "c.json"
+    files = ["--json", str(result), "--certificate", str(certificate)]
+    assert main(["solve", "stability_program", "--backend", "copositive", *files]) == 130
+    assert "no certificate to write" in capsys.readouterr().err
+    assert not certificate.exists()
+    values = json.loads(result.read_text())
+    assert values["energy"] == pytest.approx(0.25)
+    # nothing is claimed: infinite bounds are no JSON
+    assert (values["lower_bound"], values["upper_bound"], values["verdict"]) == (None, None, "open")
 
 
 def test_files_are_written_whole_before_an_interruption_counts() -> None:
