@@ -187,9 +187,9 @@ def test_the_last_search_is_wider_and_at_the_dual_point_returned(monkeypatch: py
     solution = mfo.solve(instance(), tolerance=3e-2, time_limit=60.0)
     assert solution.status is mfo.Status.SOLVED
     assert seen[-1][1]
-    assert len(seen[-1][2]) == len(KINDS)
-    # as many of every kind as an ordinary group has of all kinds together
-    assert sum(seen[-1][2]) >= wide.LEAST_STARTS
+    assert len(seen[-1][2]) == wide.WIDER * len(KINDS)
+    # of every kind, twice as many as an ordinary group has of all kinds together
+    assert sum(seen[-1][2]) >= 2 * wide.LEAST_STARTS
     np.testing.assert_array_equal(seen[-1][0], solution.dual)
 
 

@@ -52,6 +52,8 @@ MOST_NEW, MOST_BASINS = 500, 5000
 LOW, SAME = 0.9, 0.05
 #: angle from those known beyond which a violated basin is new; fresh starts come in so many groups at most, until so many new ones are met
 NEW, GROUPS, ENOUGH = 0.1, 6, 24
+#: a confirming search makes, of every kind, this many times the starts that one group has of all kinds together
+WIDER = 2
 #: entries of the features whose levels are measured at once
 MOST_VALUES = 40_000_000
 PATIENCE = 8
@@ -177,7 +179,7 @@ def _price(run: Run, state: State, gap: float, confirm: bool) -> Found:
         problem, run.rows, state.dual, old, BRIEF if gap > FAR else ASCENT, run.watch.over, state.threads
     )
     high, steps = x[level > 1.0], ASCENT if gap <= FAR or confirm else BRIEF
-    for _ in range(len(KINDS) if confirm else GROUPS):
+    for _ in range(WIDER * len(KINDS) if confirm else GROUPS):
         fresh, kinds = starts(known, Yields() if confirm else run.yields, count)
         ends, top = reached(
             problem, run.rows, state.dual, fresh, steps, run.watch.over, state.threads, race=not confirm
