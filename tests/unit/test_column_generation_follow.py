@@ -118,3 +118,21 @@ def test_claims_are_confirmed_at_the_dual_point_they_are_made_at(monkeypatch: py
         solution = mfo.solve(labels(40, 2, 0.5, seed=seed), tolerance=1e-5)
         assert solution.status is mfo.Status.SOLVED
         assert any(confirm and dual is solution.dual for dual, confirm in searched)
+
+
+def test_columns_recalled_under_another_penalty_are_kept_where_the_energy_is_a_small_part_of_that_of_no_atoms() -> None:
+    """The first master was as exact as the energy of no atoms asks: at small penalties every column was dropped after it."""
+    rng = np.random.default_rng(3)
+    problem = mfo.problems.dataset(
+        rng.standard_normal((60, 5)), np.sign(rng.standard_normal((60, 2))), lambda1=0.02, lambda2=0.02
+    )
+    memory: dict[str, object] = {}
+    solution = mfo.solve(problem, tolerance=1e-3, time_limit=6.0, memory=memory)
+    other = problem.with_penalties(0.021, 0.021)
+    carrier = choose_carrier(other.geometry, other.activation)
+    state = pool.recalled(other, carrier, solution.measure, memory, 1)
+    assert state is not None
+    assert state.columns is not None
+    assert state.columns.shape[0] > solution.measure.n_atoms
+    assert state.energy <= other.energy(solution.measure)
+    assert state.energy < 0.1 * other.energy(mfo.Measure.zero(60))

@@ -123,7 +123,11 @@ def recalled(
     state.threads, state.thrift = threads, THRIFT
     extra = np.zeros((0, carrier.dimension))
     if start is not None and start.neurons is not None and start.neurons.shape[1] == carrier.dimension:
-        extra = unit_rows(carrier.from_neurons(start.neurons))
+        x = carrier.from_neurons(start.neurons)
+        extra, energy = unit_rows(x), problem.energy(start)
+        if energy < state.energy:  # the master is as exact as this energy asks, not that of no atoms
+            readouts = problem.readout(start) * start.masses
+            state.particles, state.energy = Particles(x, readouts, start.masses), energy
     return state if master(problem, carrier, state, extra, 1e-2 * RECALLED, RECALLED) else None
 
 
