@@ -40,7 +40,7 @@ def test_a_path_remembers_columns_and_claims_what_a_wide_search_confirms() -> No
     problem = mfo.problems.dataset(rng.standard_normal((40, 3)), np.sign(rng.standard_normal((40, 2))))
     memory: dict[str, object] = {}
     solutions = mfo.path(problem, [6.0, 3.0, 1.5, 0.8], tolerance=1e-4, memory=memory)
-    assert set(memory) == {"geometry", "columns", "masses", "basins"}
+    assert set(memory) == {"problem", "columns", "masses", "basins"}
     rows = problem.geometry.preactivation(np.eye(4)).T
     for solution in solutions:
         posed, dual = solution.two_layer, solution.dual

@@ -75,7 +75,7 @@ def _rounds(
     rng: np.random.Generator,
     most: int,
 ) -> Status:
-    stalled, gap = 0, 1.0 if state.columns is None else pool.RECALLED
+    stalled, gap = 0, state.recalled
     pooled = pool.applies(problem, carrier)
     if pooled and state.columns is not None:
         follow(problem, carrier, state, gap, options, watch)

@@ -8,6 +8,7 @@ is spent on the best.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -45,10 +46,11 @@ MOST_ENTRIES = 8_000_000
 MOST_WIDE = 2500
 #: slack, relative to that of no response at all, above which columns are dropped: their basins are remembered
 SLACK = 0.03
-#: relative gap to expect from the columns of another penalty
-RECALLED = 0.15
-#: share of the starts of a search that remain where basins of another penalty are known
-THRIFT = 0.25
+#: relative gap to expect from the columns of another penalty: at most, and beside the change of the penalty's logarithm
+RECALLED, CHANGED = 0.15, 0.4
+#: share of the starts of a search where basins of another penalty are known: beside the change of the penalty's logarithm, at least and at most.
+#: What one penalty's search has met is known to the next, so that starts are spent on the path as a whole
+THRIFT, LEAST_THRIFT, MOST_THRIFT = 0.7, 0.12, 1.0
 #: atoms that are reduced by moving along a null space, cubic in their number
 MOST_REDUCED = 1000
 #: entries of the features of the atoms beyond which these are not polished after the time limit
@@ -104,7 +106,7 @@ def begin(
 def remember(problem: TwoLayerProblem, state: State, memory: dict[str, Any] | None) -> None:
     """Columns, masses and basins go into the option ``memory``, where there is one."""
     if memory is not None and state.columns is not None:
-        memory.update(geometry=problem.geometry, columns=state.columns, masses=state.column_masses, basins=state.basins)
+        memory.update(problem=problem, columns=state.columns, masses=state.column_masses, basins=state.basins)
 
 
 def recalled(
@@ -114,13 +116,20 @@ def recalled(
 
     None where there is no such memory, pools are not for the problem, or the master fails.
     """
-    if not memory or memory.get("geometry") is not problem.geometry:
+    known = memory.get("problem") if memory else None
+    if not memory or not isinstance(known, TwoLayerProblem) or known.geometry is not problem.geometry:
         return None
     if carrier.dimension > SLIDING or not applies(problem, carrier):
         return None
     state = first_state(problem, carrier, None)
     state.columns, state.column_masses, state.basins = memory["columns"], memory["masses"], memory["basins"]
-    state.threads, state.thrift = threads, THRIFT
+    pairs = ((known.lambda1, problem.lambda1), (known.lambda2, problem.lambda2))
+    change = (
+        max(abs(math.log(new / old)) for old, new in pairs)
+        if np.array_equal(known.targets, problem.targets)
+        else math.inf
+    )
+    state.threads, state.thrift = threads, float(np.clip(THRIFT * change, LEAST_THRIFT, MOST_THRIFT))
     extra = np.zeros((0, carrier.dimension))
     if start is not None and start.neurons is not None and start.neurons.shape[1] == carrier.dimension:
         x = carrier.from_neurons(start.neurons)
@@ -128,7 +137,8 @@ def recalled(
         if energy < state.energy:  # the master is as exact as this energy asks, not that of no atoms
             readouts = problem.readout(start) * start.masses
             state.particles, state.energy = Particles(x, readouts, start.masses), energy
-    return state if master(problem, carrier, state, extra, 1e-2 * RECALLED, RECALLED) else None
+    state.recalled = float(np.clip(CHANGED * change, 1e-2, RECALLED))
+    return state if master(problem, carrier, state, extra, 1e-2 * state.recalled, state.recalled) else None
 
 
 def add(carrier: Carrier, state: State, problem: TwoLayerProblem, particles: Particles) -> None:

@@ -123,7 +123,7 @@ def price(
             ends.append(sharpen(problem, rows, dual, x[done : done + BATCH], epsilons, state.threads))
             done += BATCH
             level = levels(problem, dual, problem.features(carrier.patterns(ends[-1])), carrier.cost(ends[-1]))
-            if not confirm and np.count_nonzero(level > 1.0 + bar) < YIELD * BATCH:
+            if np.count_nonzero(level > 1.0 + bar) < (YIELD * BATCH if not confirm else 1):
                 break
         tried.append(x[:done])
         return ends

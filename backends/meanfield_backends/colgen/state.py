@@ -46,6 +46,8 @@ class State:
     basins: Array | None = None
     #: starts of all searches so far are counted; a search makes this share of the usual: fewer where basins are known from another penalty
     thrift: float = 1.0
+    #: relative gap to expect where columns are those of another penalty
+    recalled: float = 1.0
     starts: int = 0
     #: the relative gap at the present dual point as far as ``basins`` tell, which are exact maxima there; inf where they are not
     settled: float = math.inf
