@@ -16,7 +16,7 @@ from meanfield_opt.measure import Measure
 from meanfield_opt.problem import MeanFieldProblem, TwoLayerProblem
 from meanfield_opt.solution import Solution, Status
 
-from .colgen.bank import parts_of
+from .colgen.bank_master import parts_of
 from .colgen.master import solve_master
 from .colgen.saddle import solve_saddle
 

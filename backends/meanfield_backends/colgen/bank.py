@@ -8,28 +8,22 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meanfield_opt.backend import Progress, SolveOptions
-from meanfield_opt.loss import ConicTerms
-from meanfield_opt.losses.output_bias import OutputBias
 from meanfield_opt.problem import TwoLayerProblem
 from meanfield_opt.solution import Status
 
-from . import corners, tangents
+from . import bank_master, corners
 from .bound import relative_gap
 from .carrier import Carrier, ThetaCarrier
-from .master import master_energy
 from .peaks import Pricing, apart, rows_of
-from .reduce import caratheodory, merge, prune
-from .saddle import Parts, Saddle, of_form, solve_saddle
+from .reduce import merge, prune
 from .scout import MORE, MOST_NEW, MOST_STARTS, Bank, price
 from .slide import Particles, slide
 from .state import Settings, State, Stopwatch
-from .tangents import Tangents
 
 Array = NDArray[np.float64]
 
@@ -40,50 +34,8 @@ MOST_UNKNOWNS, MOST_PARAMETERS = 700, 24
 MOST_COLUMNS, LOW = 800, 0.7
 #: weights of a neuron up to which corners of cells are searched at random where they are too many to list
 MOST_CORNERED = 4
-#: the most violated columns, and half of those in use, that a failed master is tried again with
-FEW = 100
 #: rounds without a gain that matters after which the run ends
 PATIENCE = 12
-
-
-#: masters for one set of columns, at most, until tangents agree with the loss
-MOST_TANGENT_STEPS = 8
-
-
-def parts_of(problem: TwoLayerProblem) -> Parts | None:
-    """The dual of the loss in parts, or None where it is not given by residuals."""
-    loss, bias = problem.loss, None
-    if isinstance(loss, OutputBias):
-        loss, bias = loss.base, loss.penalty
-    form = loss.residual_form(problem.targets) if isinstance(loss, ConicTerms) else None
-    return None if form is None else of_form(form, bias)
-
-
-def model_of(problem: TwoLayerProblem) -> Parts | Tangents | None:
-    """The dual of the loss in parts, or tangents of the loss, or None where it is not a sum over entries."""
-    parts = parts_of(problem)
-    if parts is not None:
-        return parts
-    return Tangents.around_zero(problem.loss, problem.targets) if tangents.applies(problem.loss) else None
-
-
-def _solve(
-    problem: TwoLayerProblem, model: Parts | Tangents, features: Array, cost: Array, scale: float, accuracy: float
-) -> Saddle | None:
-    """The master on these columns."""
-    price, l2, width = problem.lambda1 * cost, problem.lambda2, problem.width
-    if isinstance(model, Parts):
-        return solve_saddle(model, features, price, l2, width, scale, accuracy)
-    for _ in range(MOST_TANGENT_STEPS):
-        done = solve_saddle(model.parts(), features, price, l2, width, scale, accuracy)
-        if done is None:
-            return None
-        done = replace(done, dual=model.clipped(done.dual))
-        outputs = done.readouts @ features
-        if model.miss(outputs) <= 0.1 * accuracy * scale:
-            break
-        model.refine(outputs)
-    return done
 
 
 def applies(problem: TwoLayerProblem) -> bool:
@@ -106,7 +58,7 @@ def refusal(problem: TwoLayerProblem) -> str | None:
         _, choices = corners.count(problem.n_samples, problem.geometry.n_parameters, ends.size)
         if problem.geometry.n_parameters > MOST_CORNERED and choices > corners.MOST_CHOICES:
             return f"{problem.activation.name} has no slopes to climb on, and too many cells."
-    if model_of(problem) is None:
+    if bank_master.model_of(problem) is None:
         return "it is not a sum over entries."
     return None
 
@@ -122,7 +74,7 @@ def rounds(
     most: int,
 ) -> Status:
     """Price, add, solve the master, slide, until no violation is found twice."""
-    model = model_of(problem)
+    model = bank_master.model_of(problem)
     assert model is not None
     rows = rows_of(problem.geometry)
     weights = ThetaCarrier(problem.geometry)
@@ -163,14 +115,14 @@ def rounds(
                 return Status.INACCURATE
         bank.add(problem, rows, found[new])
         accuracy = float(np.clip(1e-3 * min(gap, 1.0), 1e-12, 1e-5))
-        if not _master(problem, model, carrier, state, bank, scale, accuracy):
+        if not bank_master.master(problem, model, carrier, state, bank, scale, accuracy):
             return Status.INACCURATE
         kappa = state.kappa
         if watch.over():
             return Status.TIME_LIMIT
         if math.isfinite(problem.loss.curvature()) and problem.activation.levels is None and gap < 0.3:
             _slid(problem, weights, bank, rows, gap, watch)
-            if not _master(problem, model, carrier, state, bank, scale, accuracy):
+            if not bank_master.master(problem, model, carrier, state, bank, scale, accuracy):
                 return Status.INACCURATE
             kappa = state.kappa
         _forget(problem, state, bank)
@@ -221,45 +173,6 @@ def best_scale(problem: TwoLayerProblem, dual: Array, top: Array, cost: Array) -
     return max(((s, value(s)) for s in (0.0, 0.5 * (low + high), 1.0)), key=lambda pair: pair[1])
 
 
-def _master(
-    problem: TwoLayerProblem,
-    model: Parts | Tangents,
-    carrier: Carrier,
-    state: State,
-    bank: Bank,
-    scale: float,
-    accuracy: float,
-) -> bool:
-    """Solve the master on the bank; the state takes its dual point, and its atoms where the energy fell. False where it fails."""
-    if bank.cost.size == 0:
-        return True
-    done = _solve(problem, model, bank.features, bank.cost, scale, accuracy)
-    if done is None or not done.gap < 1e-2:
-        # too many near-parallel columns of very different size: those in use and the most violated ones
-        level = Pricing(problem, rows_of(problem.geometry), state.dual, state.kappa).level(bank.theta)
-        massive = np.argsort(-bank.masses, kind="stable")[: 2 * FEW]
-        worst = np.argsort(-level, kind="stable")[:FEW]
-        bank.take(np.unique(np.concatenate([massive[bank.masses[massive] > 0], worst])).astype(np.intp))
-        done = _solve(problem, model, bank.features, bank.cost, scale, accuracy)
-    if (done is None or not done.gap < 1e-2) and bank.masses.any():
-        # neurons on their way to infinity: none much longer than those in use
-        bank.take(np.flatnonzero(bank.cost <= bank.cost[bank.masses > 0].max()))
-        done = _solve(problem, model, bank.features, bank.cost, scale, accuracy)
-    if done is None or not done.gap < 1e-2:
-        return False
-    bank.masses, bank.readouts = done.masses, done.readouts
-    state.dual, state.kappa = problem.loss.project_dual(done.dual, problem.targets), done.kappa
-    used = done.masses > 1e-3 * accuracy / done.masses.size * float(done.masses.sum())
-    masses, readouts = done.masses[used], done.readouts[:, used]
-    if problem.width is not None:
-        masses = masses * min(1.0, problem.width / max(float(masses.sum()), 1e-300))
-    energy = master_energy(problem, bank.features[used], bank.cost[used], readouts, masses)
-    if energy < state.energy:
-        state.energy = energy
-        state.particles = Particles(carrier.from_neurons(bank.theta[used]), readouts, masses)
-    return True
-
-
 def _slid(problem: TwoLayerProblem, weights: Carrier, bank: Bank, rows: Array, gap: float, watch: Stopwatch) -> None:
     """The atoms in use, near ones merged, slide; where they come to rest are columns beside the others."""
     used = bank.masses > 1e-5 * float(bank.masses.sum())
@@ -282,38 +195,3 @@ def _forget(problem: TwoLayerProblem, state: State, bank: Bank) -> None:
     order = np.argsort(-rank, kind="stable")
     keep = order[: max(MOST_COLUMNS, int(heavy.sum()))]
     bank.take(np.sort(keep[(rank[keep] > LOW)]))
-
-
-def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: float) -> None:
-    """As few atoms as do no harm: near ones merged, then dependent ones dropped; the dual point stays as it is."""
-    model = model_of(problem)
-    if model is None or state.particles.count < 2:
-        return
-    scale = max(problem.loss.value(np.zeros_like(problem.targets), problem.targets), 1e-300)
-    most = state.energy + 0.1 * tolerance * abs(state.energy)
-    for angle in (3e-2, 3e-3, 3e-4, 3e-5, 0.0):
-        few = merge(problem, carrier, state.particles, angle) if angle else state.particles
-        if angle and few.count == state.particles.count:
-            continue
-        for _ in range(2):
-            features, cost = problem.features(carrier.patterns(few.x)), carrier.cost(few.x)
-            done = _solve(problem, model, features, cost, scale, 1e-3 * tolerance)
-            if done is None:
-                break
-            masses, readouts = done.masses, done.readouts
-            if problem.width is not None:
-                masses = masses * min(1.0, problem.width / max(float(masses.sum()), 1e-300))
-            energy = master_energy(problem, features, cost, readouts, masses)
-            if energy > most:
-                break
-            share = masses / float(masses.sum())
-            keep = share > 1e-4 * tolerance / share.size
-            state.particles = Particles(few.x[keep], readouts[:, keep], masses[keep])
-            state.energy = energy = master_energy(problem, features[keep], cost[keep], readouts[:, keep], masses[keep])
-            price = problem.lambda1 * cost[keep] + done.kappa
-            factor = caratheodory(features[keep], price, readouts[:, keep])
-            few = state.particles.take(factor > 0)
-            if few.count == state.particles.count:
-                break
-        if state.particles.count <= few.count:
-            break

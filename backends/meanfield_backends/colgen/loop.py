@@ -13,7 +13,7 @@ from meanfield_opt.backend import Progress, SolveOptions
 from meanfield_opt.problem import TwoLayerProblem
 from meanfield_opt.solution import Status
 
-from . import bank, improve, pool, pricing, wide
+from . import bank, bank_master, ending, improve, pool, pricing, wide
 from .bound import lower_estimate, relative_gap
 from .carrier import Carrier, choose_carrier
 from .follow import follow
@@ -51,9 +51,9 @@ def run(problem: TwoLayerProblem, options: SolveOptions, settings: Settings) -> 
         LOGGER.info("interrupted after %.1f s; returning the best so far", watch.seconds())
     pool.remember(problem, state, memory)
     if banked:
-        bank.finish(problem, carrier, state, options.tolerance)
+        bank_master.finish(problem, carrier, state, options.tolerance)
     else:
-        pool.finish(problem, carrier, state, options.tolerance, watch.over())
+        ending.finish(problem, carrier, state, options.tolerance, watch.over())
     state.lower = min(state.lower, state.energy)  # an estimate above an energy that was reached is refuted
     stats = {
         "seconds": watch.seconds(),

@@ -1,0 +1,109 @@
+"""The end of a run with a pool: an accurate master, then as few atoms as do no harm."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meanfield_opt.problem import TwoLayerProblem
+
+from . import newton
+from .carrier import Carrier
+from .glide import glide
+from .masses import interior_point
+from .master import master_energy, solve_master
+from .pool import SLIDING, add, master
+from .reduce import caratheodory, merge, prune
+from .slide import Particles, slide
+from .state import State
+
+Array = NDArray[np.float64]
+
+#: atoms that are reduced by moving along a null space, cubic in their number
+MOST_REDUCED = 1000
+#: entries of the features of the atoms beyond which these are not polished after the time limit
+LONG = 6_000_000
+
+
+def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: float, late: bool = False) -> None:
+    """An accurate master on the final columns and atoms, then as few atoms as do no harm; the dual point stays as it is.
+
+    late: time is over, so that large data keep more atoms than they need.
+    """
+    if state.columns is None or state.particles.count == 0:
+        return
+    dual, before, energy = state.dual, state.particles, state.energy
+    most = energy + 0.05 * tolerance * abs(energy)
+    add(carrier, state, problem, before)
+    state.energy = energy * (1.0 + 0.05 * tolerance)
+    done = master(problem, carrier, state, state.columns[:0], 1e-3 * tolerance, tolerance)
+    state.dual = dual
+    if not done or state.particles is before:
+        state.energy = energy
+    atoms = state.particles
+    weight = np.sqrt(carrier.cost(atoms.x) * np.einsum("kj,kj->j", atoms.readouts, atoms.readouts))
+    order = np.argsort(weight, kind="stable")
+    # the smallest, which together are too little to matter at the tolerance
+    little = np.cumsum(weight[order]) <= 5e-3 * tolerance * float(weight.sum())
+    atoms = atoms.take(np.sort(order[~little]))
+    if not late or atoms.count * problem.n_samples <= LONG:
+        atoms = _merged(problem, carrier, atoms, most, tolerance)
+    if atoms.count > MOST_REDUCED:
+        return
+    features, cost = problem.features(carrier.patterns(atoms.x)), carrier.cost(atoms.x)
+    factor = caratheodory(features, cost, atoms.readouts)
+    keep = factor > 0
+    few = Particles(atoms.x[keep], (atoms.readouts * factor)[:, keep], (atoms.masses * factor)[keep])
+    reached = master_energy(problem, features[keep], cost[keep], few.readouts, few.masses)
+    if reached <= most:
+        state.particles, state.energy = few, reached
+    if late and state.particles.count * problem.n_samples > LONG:
+        return
+    _sparsest(problem, carrier, state, energy + 0.2 * tolerance * abs(energy), 40 if tolerance < 1e-4 else 12)
+
+
+def _merged(problem: TwoLayerProblem, carrier: Carrier, atoms: Particles, most: float, tolerance: float) -> Particles:
+    """Near atoms merged as far as a master on the rest keeps the energy at ``most`` or below."""
+    none = problem.loss.value(np.zeros_like(problem.targets), problem.targets)
+    for angle in (1e-2, 3e-3, 1e-3, 3e-4, 1e-4):
+        few = merge(problem, carrier, atoms, angle)
+        if few.count == atoms.count:
+            continue
+        x = few.x / np.sqrt(carrier.cost(few.x))[:, None]
+        features = problem.features(carrier.patterns(x))
+        start = np.sqrt(problem.lambda2 / problem.lambda1 * carrier.cost(few.x))
+        start *= np.sqrt(np.einsum("kj,kj->j", few.readouts, few.readouts))
+        wanted = max(1e-15, 1e-2 * tolerance * most / none)
+        centre = interior_point(
+            features, problem.targets, problem.lambda1, problem.lambda2, start, wanted, near=tolerance * most / none
+        )
+        if centre is None:
+            continue
+        few = Particles(x, centre.readouts, centre.masses)
+        if master_energy(problem, features, carrier.cost(x), few.readouts, few.masses) <= most:
+            return prune(carrier, few, 1e-3 * tolerance / few.count)
+    return atoms
+
+
+def _sparsest(problem: TwoLayerProblem, carrier: Carrier, state: State, most: float, steps: int) -> None:
+    """Near atoms merged, dust dropped, the rest polished: taken where the energy stays at ``most`` or below."""
+    for angle in (3e-2, 3e-3, 3e-4):
+        few = merge(problem, carrier, prune(carrier, state.particles, 1e-4), angle)
+        if few.count >= state.particles.count:
+            continue
+        if newton.applies(problem, carrier, few.count):
+            few = newton.polish(problem, carrier, few, first=1e-4, last=1e-12, steps=steps)
+        elif carrier.dimension > SLIDING:
+            rows = carrier.patterns(np.eye(carrier.dimension)).T
+            few = glide(problem, carrier, rows, few, eps=1e-4, iterations=200, threads=state.threads)
+        else:
+            few = slide(problem, carrier, few, eps=1e-4, iterations=200, tolerance=1e-9)
+        features, cost = problem.features(carrier.patterns(few.x)), carrier.cost(few.x)
+        reached = master_energy(problem, features, cost, few.readouts, few.masses)
+        if reached > most:  # perhaps masses alone are to blame
+            done = solve_master(problem, features, cost, few.readouts, 1e-12, state.kappa)
+            few, reached = Particles(few.x, done.readouts, done.masses), done.energy
+        if reached <= most:
+            few = prune(carrier, few)
+            state.particles, state.energy = few, reached
+            return
