@@ -60,3 +60,24 @@ def test_memory_of_other_data_is_not_used() -> None:
     assert first.status is mfo.Status.SOLVED
     with pytest.raises(mfo.InputError, match="memory must be a dict"):
         mfo.solve(data(), memory=3)
+
+
+def test_a_memory_that_lacks_something_is_not_used_and_one_of_other_targets_saves_no_starts() -> None:
+    from meanfield_backends.colgen import pool
+    from meanfield_backends.colgen.carrier import choose_carrier
+    from meanfield_opt.activations.piecewise import LeakyReLU
+
+    problem, memory = data(), dict[str, object]()
+    energy = mfo.solve(problem, tolerance=1e-4, memory=memory).energy
+    for name in memory:
+        part = {key: value for key, value in memory.items() if key != name}
+        assert mfo.solve(problem, tolerance=1e-4, memory=part).energy == energy
+    carrier = choose_carrier(problem.geometry, problem.activation)
+    near = problem.with_penalties(1.1 * problem.lambda1, problem.lambda2)
+    settings = (near.loss, near.geometry, near.targets, near.lambda1, near.lambda2)
+    leaky = mfo.TwoLayerProblem(LeakyReLU(0.1), *settings)
+    flipped = mfo.TwoLayerProblem(near.activation, near.loss, near.geometry, -near.targets, near.lambda1, near.lambda2)
+    for other, thrift in ((near, pool.LEAST_THRIFT), (leaky, pool.MOST_THRIFT), (flipped, pool.MOST_THRIFT)):
+        state = pool.recalled(other, carrier, None, memory, 1)
+        assert state is not None
+        assert state.thrift == thrift

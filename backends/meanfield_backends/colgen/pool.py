@@ -44,6 +44,8 @@ MOST_ENTRIES = 8_000_000
 MOST_WIDE = 2500
 #: slack, relative to that of no response at all, above which columns are dropped: their basins are remembered
 SLACK = 0.03
+#: what the option ``memory`` holds
+REMEMBERED = {"problem", "columns", "masses", "basins"}
 #: relative gap to expect from the columns of another penalty: at most, and beside the change of the penalty's logarithm
 RECALLED, CHANGED = 0.15, 0.4
 #: share of the starts of a search where basins of another penalty are known: beside the change of the penalty's logarithm, at least and at most.
@@ -110,19 +112,19 @@ def recalled(
 
     None where there is no such memory, pools are not for the problem, or the master fails.
     """
-    known = memory.get("problem") if memory else None
-    if not memory or not isinstance(known, TwoLayerProblem) or known.geometry is not problem.geometry:
+    if not memory or not memory.keys() >= REMEMBERED:
+        return None
+    known = memory["problem"]
+    if not isinstance(known, TwoLayerProblem) or known.geometry is not problem.geometry:
         return None
     if carrier.dimension > SLIDING or not applies(problem, carrier):
         return None
     state = first_state(problem, carrier, None)
     state.columns, state.column_masses, state.basins = memory["columns"], memory["masses"], memory["basins"]
     pairs = ((known.lambda1, problem.lambda1), (known.lambda2, problem.lambda2))
-    change = (
-        max(abs(math.log(new / old)) for old, new in pairs)
-        if np.array_equal(known.targets, problem.targets)
-        else math.inf
-    )
+    # basins of other targets or of another activation say nothing about how many starts are needed
+    alike = known.activation == problem.activation and np.array_equal(known.targets, problem.targets)
+    change = max(abs(math.log(new / old)) for old, new in pairs) if alike else math.inf
     state.threads, state.thrift = threads, float(np.clip(THRIFT * change, LEAST_THRIFT, MOST_THRIFT))
     extra = np.zeros((0, carrier.dimension))
     if start is not None and start.neurons is not None and start.neurons.shape[1] == carrier.dimension:

@@ -117,7 +117,7 @@ def price(
         return np.asarray(x[near < 1.0 - 2e-4])
 
     def sharpened(x: Array, epsilons: tuple[float, ...]) -> list[Array]:
-        """Those of the starts x (best first) that are worth it, made exact; and what was tried."""
+        """Those of the starts x (best first) that are worth it, made exact; ``tried`` gets the starts."""
         ends, done = [], 0
         while done < min(x.shape[0], exact) and not watch():
             ends.append(sharpen(problem, rows, dual, x[done : done + BATCH], epsilons, state.threads))
@@ -150,7 +150,7 @@ def price(
     columns = MOST_NEW + (0 if state.columns is None else state.columns.shape[0])
     master = master_work(problem, columns)
     wanted, state.starts = max(state.starts // 2, CONFIRM * wide), state.starts + first.shape[0]
-    for size in _sizes(wanted if confirm else 0, wide) if gap <= FAR else ():
+    for size in _sizes(wanted if confirm else 0, wide) if confirm or gap <= FAR else ():
         # a master takes no more columns; what else is violated shows at the next dual point
         full = not confirm and different(x[level > 1.0], MOST_NEW, min(0.05, gap), lengths).shape[0] == MOST_NEW
         refuted = confirm and relative_gap(state.energy, lower_estimate(problem, dual, float(level[0]))) > tolerance
