@@ -24,8 +24,10 @@ from meanfield_opt.validate import integer
 from . import exchange, orbit
 from .approach import along_limit, ever_larger, with_constant
 from .colgen import bank, scout
+from .colgen.bound import relative_gap
 from .colgen.carrier import choose_carrier
 from .colgen.loop import run
+from .colgen.refit import fitted
 from .colgen.search import search
 from .colgen.state import Settings, State
 from .kinds import MOST_KINDS, solve_kinds
@@ -84,9 +86,15 @@ class ColumnGeneration(Backend):
                 part = solve_kinds(small, options, self.name) if few else self.solve(small, options)
                 return exchange.lifted(problem, part, kind, root, begin)
         state, status, stats = run(problem, options, settings)
-        check_size(problem, state)
+        measure = to_measure(problem, state)
+        check_size(problem, measure, state.energy)
         dual = state.dual if state.best_dual is None else state.best_dual
-        return Solution(problem, to_measure(problem, state), dual, status, self.name, stats)
+        better = fitted(problem, measure, options.tolerance, settings.threads)
+        if better is not None:
+            measure, energy = better
+            lower = min(state.lower, energy)
+            stats.update(lower_estimate=lower, sampled_gap=relative_gap(energy, lower))
+        return Solution(problem, measure, dual, status, self.name, stats)
 
 
 def read_settings(extra: dict[str, Any]) -> tuple[Settings, bool]:
@@ -201,16 +209,15 @@ def check_constant(problem: TwoLayerProblem, options: SolveOptions) -> None:
     )
 
 
-def check_size(problem: TwoLayerProblem, state: State) -> None:
+def check_size(problem: TwoLayerProblem, measure: Measure, energy: float) -> None:
     """NotAttainedError where part of the mass has escaped to neurons as small as the bank lets them become."""
     phi = problem.activation
     if problem.width is not None or not any(limit.where == "zero" for limit in phi.escapes):
         return
-    measure = to_measure(problem, state)
     if measure.n_atoms and float(np.sqrt(np.mean(np.square(measure.atoms), axis=1)).min()) <= 2.0 * scout.SMALLEST:
         raise NotAttainedError(
             f"with free mass the infimum for {phi.name} is not attained: part of the mass escapes to infinitely many "
-            f"infinitesimal neurons, where the energy tends to {state.energy:.10g} ({BOUNDED}). Give width=M.",
+            f"infinitesimal neurons, where the energy tends to {energy:.10g} ({BOUNDED}). Give width=M.",
             measure,
         )
 

@@ -155,6 +155,21 @@ def solve_master(
     return Master(v, masses, found, master_energy(problem, features, cost, v, masses))
 
 
+def masses_of(problem: TwoLayerProblem, cost: Array, readouts: Array, masses: Array) -> Array:
+    """The best masses (J,) for readouts V (d_Y, J); those given where an atom costs nothing, so that more is always better."""
+    norm = np.sqrt(np.einsum("kj,kj->j", readouts, readouts))
+
+    def at(kappa: float, v: Array) -> tuple[Array, Array]:
+        level = problem.lambda1 * cost + kappa
+        best = np.sqrt(np.divide(problem.lambda2, level, out=np.zeros_like(level), where=level > 0)) * norm
+        return v, np.where(level > 0, best, masses)
+
+    new = at(0.0, readouts)[1]
+    if problem.width is not None and new.sum() > problem.width:
+        new = _multiplier(at, readouts, float(new.sum()), problem.width, 0.0)[1]
+    return new
+
+
 def _multiplier(at: object, v: Array, total: float, width: float, guess: float) -> tuple[Array, Array, float]:
     assert callable(at)
     lo, hi = 0.0, math.inf
