@@ -78,9 +78,7 @@ class ConicBackend(Backend):
         return loss_refusal(problem, self.conic.cones) or not_attained(problem)
 
     def solve(self, problem: MeanFieldProblem, options: SolveOptions) -> Solution:
-        reason = self.refusal(problem)
-        if reason is not None or not isinstance(problem, TwoLayerProblem):
-            raise RefusalError(f"backend {self.name!r} refuses {problem.name}: {reason}")
+        problem = accepted(self, problem)
         if problem.width is not None and not problem.width_binds:
             return in_width(problem, self.solve(problem.with_free_mass(), options))
         grid, own = split_options(self.conic, options.extra)
@@ -118,6 +116,14 @@ class ConicBackend(Backend):
         }
         status = answer.status if lifted.reason is None else worse(answer.status, Status.INACCURATE)
         return Solution(problem, lifted.measure, lifted.dual, status, self.name, stats)
+
+
+def accepted(backend: Backend, problem: MeanFieldProblem) -> TwoLayerProblem:
+    """The problem, or RefusalError with the backend's reason."""
+    reason = backend.refusal(problem)
+    if reason is not None or not isinstance(problem, TwoLayerProblem):
+        raise RefusalError(f"backend {backend.name!r} refuses {problem.name}: {reason}")
+    return problem
 
 
 def in_width(problem: TwoLayerProblem, part: Solution) -> Solution:

@@ -28,7 +28,7 @@ from meanfield_opt.measure import Measure
 from meanfield_opt.problem import MeanFieldProblem, TwoLayerProblem
 from meanfield_opt.solution import Solution, Status
 
-from .conic import NO_LICENCE, USABLE, ConicBackend, in_width, not_attained, split_options
+from .conic import NO_LICENCE, USABLE, ConicBackend, accepted, in_width, not_attained, split_options
 from .refine import Refinement
 
 Array = NDArray[np.float64]
@@ -272,9 +272,7 @@ class CvxpyBackend(Backend):
         return not_attained(problem)
 
     def solve(self, problem: MeanFieldProblem, options: SolveOptions) -> Solution:
-        reason = self.refusal(problem)
-        if reason is not None or not isinstance(problem, TwoLayerProblem):
-            raise RefusalError(f"backend {self.name!r} refuses {problem.name}: {reason}")
+        problem = accepted(self, problem)
         if problem.width is not None and not problem.width_binds:
             return in_width(problem, self.solve(problem.with_free_mass(), options))
         if loss_refusal(problem) is None:

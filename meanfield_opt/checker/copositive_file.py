@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import CertificateError
 from .codec import integer, rational
 from .copositive import replay, replay_witness, replay_zero
-from .document import read_document
+from .document import MALFORMED, read_document
 
 FORMAT = "meanfield-opt copositivity certificate"
 VERSION = 1
@@ -65,16 +65,7 @@ def verify_copositivity(
     body = read_document(path, FORMAT, VERSION)
     try:
         return _verify(body, matrix)
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        IndexError,
-        ArithmeticError,
-        AttributeError,
-        RuntimeError,
-        MemoryError,
-    ) as error:
+    except MALFORMED as error:
         raise CertificateError(f"the copositivity certificate is malformed: {error!r}") from error
 
 

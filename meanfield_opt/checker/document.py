@@ -27,6 +27,9 @@ __all__ = ["decode_array", "decode_float", "encode_array", "encode_float", "read
 FORMAT = "meanfield-opt certificate"
 VERSION = 1
 
+#: what the decoding of a malformed file may raise
+MALFORMED = (KeyError, TypeError, ValueError, IndexError, ArithmeticError, AttributeError, RuntimeError, MemoryError)
+
 
 def digest(body: dict[str, Any]) -> str:
     """SHA-256 of the canonical JSON text."""

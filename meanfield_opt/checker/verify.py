@@ -19,7 +19,7 @@ from .assumptions import assumptions
 from .bounds import lower_from_proof
 from .codec import decode_float, expect_keys
 from .compact import decode_dual
-from .document import decode_measure, read_document
+from .document import MALFORMED, decode_measure, read_document
 from .embed import settle_problem
 from .primal import primal_energy_upper
 from .refute import measure_energy_lower
@@ -68,19 +68,7 @@ def verify(path: str | Path, problem: MeanFieldProblem | None = None) -> Verifie
             return _check(body, problem)
     except CertificateError:
         raise
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        IndexError,
-        ArithmeticError,
-        AttributeError,
-        AssertionError,
-        RuntimeError,
-        MemoryError,
-        np.linalg.LinAlgError,
-        MeanFieldError,
-    ) as error:
+    except (*MALFORMED, AssertionError, np.linalg.LinAlgError, MeanFieldError) as error:
         raise CertificateError(f"the certificate is malformed: {error}") from error
 
 

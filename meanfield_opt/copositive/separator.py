@@ -16,6 +16,7 @@ from ..threads import blas_threads
 from .answer import NotCopositive, ProofTree
 from .check import check
 from .coherent import prove_by_classes
+from .cp_answer import inner_product
 from .matrix import ExactMatrix, exact_matrix
 from .reduce import principal
 from .spn import LARGEST, prove_split, solve_split
@@ -39,8 +40,7 @@ class Separator:
         whole = exact_matrix(x).entries
         if len(x) != n or any(v < 0 for row in whole for v in row) or psd_rank(whole) is None:
             raise CertificateError("X is not doubly nonnegative.")
-        value = sum((self.matrix.entries[i][j] * x[i][j] for i in range(n) for j in range(n)), Fraction(0))
-        if value / self.matrix.denominator != self.value or not self.value < 0:
+        if inner_product(self.matrix, x) != self.value or not self.value < 0:
             raise CertificateError("<A,X> is not the claimed negative value.")
 
 

@@ -81,6 +81,17 @@ class KernelEntries:
     variables: Index
     values: Array
 
+    @staticmethod
+    def each(rows: NDArray[np.intp], columns: NDArray[np.intp], variables: Index, values: Array) -> KernelEntries:
+        """For every entry (i, j) its own variables and values, those of entry k in variables[k] and values[k] (any shape)."""
+        count = variables[0].size
+        return KernelEntries(
+            np.repeat(rows, count).astype(np.int64),
+            np.repeat(columns, count).astype(np.int64),
+            variables.ravel(),
+            values.ravel(),
+        )
+
 
 def add_fit(builder: Builder, problem: TwoLayerProblem, kernel: KernelEntries) -> SymmetricVariable:
     """R(K) as min tr T, with the first PSD block of the program, so that ``fit_dual`` finds it.

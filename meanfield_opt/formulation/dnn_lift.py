@@ -79,13 +79,7 @@ def kernel_entries(lift: SignedLift, w: SymmetricVariable) -> KernelEntries:
     rows, columns = np.tril_indices(lift.samples)
     variables, values = lift.products(w, lift.place[rows], lift.place[columns])
     values = values * (lift.factor[rows] * lift.factor[columns])[:, None]
-    each = variables.shape[1]
-    return KernelEntries(
-        np.repeat(rows, each).astype(np.int64),
-        np.repeat(columns, each).astype(np.int64),
-        variables.ravel(),
-        values.ravel(),
-    )
+    return KernelEntries.each(rows, columns, variables, values)
 
 
 def add_signs(builder: Builder, lift: SignedLift, w: SymmetricVariable) -> None:

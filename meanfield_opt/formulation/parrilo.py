@@ -92,13 +92,7 @@ def _kernel_entries(lift: SignedLift, t: Index, total: Array) -> KernelEntries:
     variables = t[every, lift.support[i][:, :, None, None], lift.support[j][:, None, :, None]]
     values = lift.weights[i][:, :, None, None] * lift.weights[j][:, None, :, None] * total
     values = values * (lift.factor[rows] * lift.factor[columns])[:, None, None, None]
-    each = variables[0].size
-    return KernelEntries(
-        np.repeat(rows, each).astype(np.int64),
-        np.repeat(columns, each).astype(np.int64),
-        variables.ravel(),
-        values.ravel(),
-    )
+    return KernelEntries.each(rows, columns, variables, values)
 
 
 def _add_signs(builder: Builder, lift: SignedLift, t: Index) -> None:

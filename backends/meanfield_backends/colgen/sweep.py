@@ -16,6 +16,7 @@ from meanfield_opt.threads import share
 
 Array = NDArray[np.float64]
 Single = NDArray[np.float32]
+Watch = Callable[[], bool]
 
 #: entries of a block of preactivations: it stays in the processor's cache
 ENTRIES = 350_000
@@ -36,13 +37,7 @@ def slopes(problem: TwoLayerProblem) -> tuple[np.float32, np.float32]:
 
 
 def sweep(
-    problem: TwoLayerProblem,
-    rows: Array,
-    dual: Array,
-    theta: Array,
-    steps: int,
-    watch: Callable[[], bool],
-    threads: int = 1,
+    problem: TwoLayerProblem, rows: Array, dual: Array, theta: Array, steps: int, watch: Watch, threads: int = 1
 ) -> tuple[Array, Array]:
     """Ascent from ``theta`` (N, n) while ``watch`` allows: where it ends, of unit length, and about the levels there.
 
@@ -59,7 +54,7 @@ def reached(
     dual: Array,
     theta: Array,
     steps: int,
-    watch: Callable[[], bool],
+    watch: Watch,
     threads: int = 1,
     race: bool = False,
 ) -> tuple[Array, Array]:
