@@ -267,17 +267,24 @@ def test_the_compiled_newton_ascent_ends_at_local_maxima(left: float, right: flo
 
 
 def test_a_master_on_huge_features_goes_on_where_rounding_spoils_definiteness() -> None:
-    """One input a million times the others: the Newton system was indefinite by rounding, and no master was solved."""
+    """One input a million times the others: Newton systems were indefinite by rounding, and no master was solved."""
+    from meanfield_backends.colgen.blocked import cholesky
     from meanfield_backends.colgen.masses import _factor
 
     rng = np.random.default_rng(0)
-    x, y = rng.standard_normal((60, 3)), np.sign(rng.standard_normal((60, 2)))
+    x, y = rng.standard_normal((60, 3)), np.sign(rng.standard_normal((2, 60)))
     x[:, 0] *= 1e6
-    problem = mfo.problems.dataset(x, y, lambda1=0.3, lambda2=0.3)
-    assert mfo.solve(problem, tolerance=1e-4, time_limit=20.0).energy < 47.0  # 58.5 before
+    weights = rng.standard_normal((55, 3)) * [1e-6, 1.0, 1.0]
+    weights[:40, 0] = rng.standard_normal(40)
+    phi = np.maximum(weights @ x.T, 0.0) / np.linalg.norm(weights, axis=1)[:, None]
+    centre = interior_point(phi, y, 0.3, 0.3, np.zeros(55), 1e-6)
+    assert centre is not None
+    assert centre.energy < float(np.vdot(y, y))
     low = rng.standard_normal((40, 3))
     matrix = 1e18 * low @ low.T
-    factor, _ = _factor(matrix.copy())
+    with pytest.raises(np.linalg.LinAlgError):
+        cholesky(matrix)
+    factor = _factor(matrix.copy())
     assert np.isfinite(factor).all()
     np.testing.assert_allclose(np.tril(factor) @ np.tril(factor).T, matrix, rtol=0, atol=1e-9 * matrix.max())
 

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
 from meanfield_opt.threads import share
+
+from .blocked import STRIP, cholesky, gram, lower_solver, solve, whole
 
 Array = NDArray[np.float64]
 
@@ -36,7 +37,7 @@ class Centre:
 
 @dataclass(frozen=True)
 class Point:
-    """E at m with the responses q (d, J), and what the Hessian needs: N (J, J) or w (P, J)."""
+    """E at m with the responses q (d, J), and the resolvent's factor w: N = gram - w^T w where atoms are few (J, J), otherwise w^T w (P, J)."""
 
     value: float
     responses: Array
@@ -45,7 +46,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Energy:
-    """E on fixed atoms. gram (J, J) and cross (d, J) where J <= P, otherwise unused."""
+    """E on fixed atoms. Where they are no more than the samples only gram (J, J) and cross (d, J) are used, otherwise only features (J, P)."""
 
     features: Array
     targets: Array
@@ -54,11 +55,12 @@ class Energy:
     square: float
     l1: float
     l2: float
+    threads: int
 
     @property
     def few(self) -> bool:
         """Whether there are no more atoms than samples."""
-        return bool(self.features.shape[0] <= self.features.shape[1])
+        return bool(self.gram.size > 0)
 
     def value(self, m: Array) -> tuple[float, Array, Array]:
         """E(m), the Cholesky factor and the right-hand side solved with it."""
@@ -67,78 +69,83 @@ class Energy:
             inner = self.gram * root[:, None] * root
             right = (self.cross * root).T
         else:
-            scaled = self.features * root[:, None]
-            inner = scaled.T @ scaled
+            inner = gram((self.features * root[:, None]).T, self.threads)
             right = self.targets.T
         inner.reshape(-1)[:: inner.shape[0] + 1] += 1.0
-        factor = linalg.cholesky(inner, lower=True, overwrite_a=True, check_finite=False)
+        factor = cholesky(inner, self.threads)
         right = linalg.solve_triangular(factor, right, lower=True, check_finite=False)
         fit = float(np.vdot(right, right))
         return self.l1 * float(m.sum()) + (self.square - fit if self.few else fit), factor, right
 
     def point(self, m: Array, known: tuple[float, Array, Array] | None = None) -> Point:
-        """E(m) with the responses and the resolvent factor w: N = w^T w, or gram - w^T w where atoms are few."""
+        """E(m) with the responses and w. From w responses are right to rounding even where inputs are huge."""
         value, factor, right = self.value(m) if known is None else known
-        if self.few:
-            both = self.gram * np.sqrt(m / self.l2)[:, None]
-            w = linalg.solve_triangular(factor, both, lower=True, overwrite_b=True, check_finite=False)
-            return Point(value, self.cross - right.T @ w, self.gram - w.T @ w)
-        w = linalg.solve_triangular(factor, self.features.T, lower=True, check_finite=False)
-        return Point(value, right.T @ w, w)
+        root, solve_lower = np.sqrt(m / self.l2), lower_solver(factor)
+        w = np.empty((factor.shape[0], m.size))
 
-    def system(self, at: Point, diagonal: Array, threads: int = 1) -> Callable[[Array], Array]:
+        def work(part: slice) -> None:
+            w[:, part] = solve_lower(self.gram[:, part] * root[:, None] if self.few else self.features[part].T)
+
+        share(work, m.size, STRIP, self.threads)
+        q = right.T @ w
+        return Point(value, self.cross - q if self.few else q, w)
+
+    def system(self, at: Point, diagonal: Array) -> Callable[[Array], Array]:
         """slope -> -(Hessian + diagonal)^-1 slope, factored once."""
         q, count = at.responses, diagonal.size
-        size = q.shape[0] * self.features.shape[1]
-        if self.few or count <= 1.5 * size:
-            hessian = (q.T @ q) * (at.half if self.few else _gram(at.half.T, threads))
-            hessian *= 2.0 / self.l2**2
+        d, samples = self.targets.shape
+        w = at.half
+        if self.few or count <= 1.5 * d * samples:
+            hessian = self._hessian(q, w)
             hessian.reshape(-1)[:: count + 1] += diagonal
-            dense = _factor(hessian)
-            return lambda slope: -np.asarray(linalg.cho_solve(dense, slope, check_finite=False))
+            dense = _factor(hessian, self.threads)
+            return lambda slope: -solve(dense, slope)
         scale = 1.0 / np.sqrt(diagonal)
-        u = (q[:, None, :] * (at.half * (scale * (np.sqrt(2.0) / self.l2)))[None, :, :]).reshape(size, count)
-        inner = _gram(u, threads)
-        inner.reshape(-1)[:: size + 1] += 1.0
-        factor = _factor(inner)
+        u = (q[:, None, :] * (w * (scale * (np.sqrt(2.0) / self.l2)))[None, :, :]).reshape(d * samples, count)
+        inner = gram(u, self.threads)
+        inner.reshape(-1)[:: d * samples + 1] += 1.0
+        factor = _factor(inner, self.threads)
 
-        def solve(slope: Array) -> Array:
+        def direction(slope: Array) -> Array:
             g = slope * scale
-            return np.asarray((u.T @ linalg.cho_solve(factor, u @ g, check_finite=False) - g) * scale)
+            return np.asarray((u.T @ solve(factor, u @ g) - g) * scale)
 
-        return solve
+        return direction
+
+    def _hessian(self, q: Array, w: Array) -> Array:
+        """(2 / l2^2) <q_i, q_j> N_ij, at least its lower triangle."""
+        count = q.shape[1]
+        out, scaled = np.zeros((count, count)), q * (2.0 / self.l2**2)
+
+        def work(part: slice) -> None:
+            n = w[:, part].T @ w[:, : part.stop]
+            if self.few:
+                np.subtract(self.gram[part, : part.stop], n, out=n)
+            np.multiply(n, scaled[:, part].T @ q[:, : part.stop], out=out[part, : part.stop])
+
+        share(work, count, STRIP, self.threads)
+        return out
 
 
-def _factor(matrix: Array) -> Any:
+def energy_of(features: Array, targets: Array, l1: float, l2: float, threads: int = 1) -> Energy:
+    """E on atoms of cost 1 and these features (J, P)."""
+    square, none = float(np.vdot(targets, targets)), np.zeros((0, 0))
+    if features.shape[0] > features.shape[1]:
+        return Energy(features, targets, none, none, square, l1, l2, threads)
+    return Energy(none, targets, whole(gram(features, threads)), targets @ features.T, square, l1, l2, threads)
+
+
+def _factor(matrix: Array, threads: int = 1) -> Array:
     """Cholesky's factor; where rounding leaves the matrix indefinite, of one with a slightly larger diagonal: any such step descends."""
     diagonal = matrix.reshape(-1)[:: matrix.shape[0] + 1]
     add = 1e-15 * float(diagonal.max())
     for _ in range(4):
         try:
-            return linalg.cho_factor(matrix, lower=True, check_finite=False)
+            return cholesky(matrix, threads)
         except linalg.LinAlgError:
             diagonal += add
             add *= 100.0
-    return linalg.cho_factor(matrix, lower=True, check_finite=False)
-
-
-def _gram(u: Array, threads: int) -> Array:
-    """u u^T, at least its lower triangle, by rows shared among threads."""
-    count = u.shape[0]
-    if u.size * count < 5e7:  # the same blocks whatever the threads: not even rounding depends on their number
-        return np.asarray(u @ u.T)
-    out = np.zeros((count, count))
-
-    def work(part: slice) -> None:
-        np.matmul(u[part], u[: part.stop].T, out=out[part, : part.stop])
-
-    share(work, count, max(64, -(-count // 8)), threads)
-    return out
-
-
-def _whole(lower: Array) -> Array:
-    """The symmetric matrix of this lower triangle."""
-    return np.asarray(np.tril(lower) + np.tril(lower, -1).T)
+    return cholesky(matrix, threads)
 
 
 def _longest(x: Array, dx: Array, part: float) -> float:
@@ -157,18 +164,23 @@ def interior_point(
     near: float = 1.0,
     threads: int = 1,
 ) -> Centre | None:
+    """Minimise E on these atoms over m >= 0, see ``minimise``.
+
+    features: (J, P), of atoms of cost 1.
+    """
+    return minimise(energy_of(features, targets, l1, l2, threads), start, tolerance, steps, near)
+
+
+def minimise(energy: Energy, start: Array, tolerance: float, steps: int = 80, near: float = 1.0) -> Centre | None:
     """Minimise E over m >= 0 from ``start`` (J,) to a duality gap of about ``tolerance`` times the energy at m = 0.
 
-    features: (J, P), of atoms of cost 1. near: about how far the energy of ``start`` is from the optimum, as a fraction of the
-    energy at m = 0. None where linear algebra breaks down.
+    near: about how far the energy of ``start`` is from the optimum, as a fraction of the energy at m = 0. None where linear algebra
+    breaks down.
     """
-    square = float(np.vdot(targets, targets))
+    square, l1, l2 = energy.square, energy.l1, energy.l2
     count = start.size
     if count == 0 or square == 0.0:
         return None
-    few = count <= features.shape[1]
-    gram = _whole(_gram(features, threads)) if few else features[:0]
-    energy = Energy(features, targets, gram, targets @ features.T if few else features[:0], square, l1, l2)
     # a cold start from large masses, where the gradient is positive; a warm one from slightly interior masses
     total = float(start.sum())
     central = near * square / count
@@ -186,8 +198,8 @@ def interior_point(
             # a mismatch raises the level of columns, and so the gap relative to the energy, by its share of l1
             if gap <= tolerance * square and mismatch <= tolerance * l1 * max(10.0, square / at.value):
                 break
-            solve = energy.system(at, s / m, threads)
-            mu, dm, ds, t, u = _direction(solve, m, s, gradient, gap, step == 0)
+            direction = energy.system(at, s / m)
+            mu, dm, ds, t, u = _direction(direction, m, s, gradient, gap, step == 0)
             before = at.value - mu * float(np.log(m).sum())
             new = m + t * dm
             trial = energy.value(new)
@@ -195,7 +207,7 @@ def interior_point(
             if after > before + 1e-13 * square:  # the corrections are too bold: a plain step, searched along
                 mu = 0.15 * gap / count
                 slope = gradient - mu / m
-                dm = solve(slope)
+                dm = direction(slope)
                 ds = mu / m - s - (s / m) * dm
                 t, u = _longest(m, dm, 0.99), _longest(s, ds, 0.99)
                 before, decrease = at.value - mu * float(np.log(m).sum()), float(slope @ dm)

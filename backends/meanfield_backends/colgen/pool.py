@@ -22,6 +22,7 @@ from meanfield_opt.problem import TwoLayerProblem
 
 from .ascent import unit_rows
 from .carrier import Carrier, ThetaCarrier
+from .columns import chosen, features_of, lengths, outputs
 from .improve import with_random
 from .masses import interior_point
 from .master import master_energy
@@ -159,7 +160,7 @@ def master(problem: TwoLayerProblem, carrier: Carrier, state: State, new: Array,
     assert state.column_masses is not None
     x = np.vstack([state.columns, new])
     start = np.concatenate([state.column_masses, np.zeros(new.shape[0])])
-    features = problem.features(carrier.patterns(x))
+    features = features_of(problem, carrier, x, state.threads)
     none = problem.loss.value(np.zeros_like(problem.targets), problem.targets)
     wanted = max(1e-15, accuracy * state.energy / none)
     near = max(gap, 1e-9) * state.energy / none
@@ -175,15 +176,21 @@ def master(problem: TwoLayerProblem, carrier: Carrier, state: State, new: Array,
         return False
     share = centre.masses / float(centre.masses.sum())
     # small masses may still matter to the outputs where inputs are large
-    effect = np.linalg.norm(centre.readouts, axis=0) * np.linalg.norm(features, axis=1) / np.sqrt(none)
+    effect = np.linalg.norm(centre.readouts, axis=0) * lengths(features, state.threads) / np.sqrt(none)
     dust = 1e-12 if carrier.dimension <= SLIDING else 1e-8
     used = np.maximum(share, effect) > max(dust, 10.0 * accuracy / share.size)
     atoms = Particles(x[used], centre.readouts[:, used], centre.masses[used])
-    energy = master_energy(problem, features[used], carrier.cost(atoms.x), atoms.readouts, atoms.masses)
+    energy = master_energy(
+        problem,
+        chosen(features, np.flatnonzero(used), state.threads),
+        carrier.cost(atoms.x),
+        atoms.readouts,
+        atoms.masses,
+    )
     if energy <= state.energy:
         state.particles, state.energy = atoms, energy
-    outputs = centre.readouts @ features
-    state.dual = problem.loss.project_dual(-problem.loss.gradient(outputs, problem.targets), problem.targets)
+    fit = outputs(centre.readouts, features, state.threads)
+    state.dual = problem.loss.project_dual(-problem.loss.gradient(fit, problem.targets), problem.targets)
     slack = centre.slacks / problem.lambda1
     heavy = share > slack  # complementary: one of them tends to zero
     rank = np.where(heavy, -share, slack)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .masses import Centre, interior_point
+from .columns import Inner, chosen, outputs, responses
+from .masses import Centre, Energy, energy_of, minimise
 
 Array = NDArray[np.float64]
 
@@ -75,10 +76,13 @@ def working_master(
     ``interior_point``. None where linear algebra breaks down.
     """
     tau = 4.0 * l1 * l2
-    masses, centre = np.array(start), None
+    masses, centre, inner = np.array(start), None, None
+    # from Gram matrices of few columns on many samples, most of which the next pass needs again
+    q, cross = np.hsplit(responses(features, np.vstack([dual, targets]), threads), [dual.shape[0]])
+    square, none = float(np.vdot(targets, targets)), np.zeros((0, 0))
     inside = np.zeros(masses.size, dtype=bool)
     for _ in range(working.passes if gap <= FAR else working.far):
-        level = _levels(features, dual, tau)
+        level = np.einsum("jk,jk->j", q, q) / tau
         inside = working.heavy(masses, level) | (inside & (level > working.stays))
         violated = 1.0 + working.left * gap
         waiting = np.flatnonzero(~inside & (level > (violated if centre is not None else working.first)))
@@ -89,19 +93,19 @@ def working_master(
         work = np.flatnonzero(inside)
         if work.size == 0:
             work = np.argsort(-level, kind="stable")[: working.least]
-        part = interior_point(features[work], targets, l1, l2, masses[work], accuracy, near=near, threads=threads)
+        if work.size > targets.shape[1]:
+            energy = energy_of(chosen(features, work, threads), targets, l1, l2, threads)
+        else:
+            inner = Inner.of(features, work, threads) if inner is None else inner.moved(features, work, threads)
+            energy = Energy(none, targets, inner.matrix, cross[work].T, square, l1, l2, threads)
+        part = minimise(energy, masses[work], accuracy, near=near)
         if part is None:
             return None
         masses, readouts = np.zeros_like(masses), np.zeros((targets.shape[0], masses.size))
         masses[work], readouts[:, work] = part.masses, part.readouts
-        dual = 2.0 * (targets - part.readouts @ features[work])
+        q = responses(features, 2.0 * (targets - outputs(readouts, features, threads)), threads)
         centre = Centre(masses, readouts, np.zeros_like(masses), part.energy)
     if centre is None:
         return None
-    slacks = l1 * np.maximum(1.0 - _levels(features, dual, tau), 0.0)
+    slacks = l1 * np.maximum(1.0 - np.einsum("jk,jk->j", q, q) / tau, 0.0)
     return Centre(centre.masses, centre.readouts, slacks, centre.energy)
-
-
-def _levels(features: Array, dual: Array, tau: float) -> Array:
-    q = features @ dual.T
-    return np.asarray(np.einsum("jk,jk->j", q, q) / tau)
