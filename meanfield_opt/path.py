@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
+
+import numpy as np
 
 from .backend import BACKENDS, Backend, solve
 from .errors import InputError
 from .measure import Measure
-from .problem import TwoLayerProblem
+from .problem import TwoLayerProblem, check_penalty_product
 from .solution import Solution, Status
 from .validate import positive, shown
 
@@ -21,7 +23,8 @@ def path(
 ) -> list[Solution]:
     """Solve ``problem`` under each penalty, in the order given, warm-started from the solution before.
 
-    lambdas: numbers l (lambda1 = lambda2 = l) or pairs (lambda1, lambda2); from large to small is the fastest order.
+    lambdas: numbers l (lambda1 = lambda2 = l) or pairs (lambda1, lambda2), as an iterable or an array (n,) or (n, 2); from large to small
+    is the fastest order.
     options: as for ``solve``. Problems with a declared symmetry are solved from scratch: their reduced form needs no start.
     Interrupted (Ctrl-C), it returns what it has; the last solution then has the status INTERRUPTED.
     Raises InputError for an empty list, a penalty that is not positive, or a problem that is not a two-layer one.
@@ -30,7 +33,9 @@ def path(
         raise InputError(f"path takes two-layer problems, not {type(problem).__name__}.")
     if "start" in options:
         raise InputError("path chooses its own starts; give 'start' to solve instead.")
-    if isinstance(lambdas, (str, bytes)) or not isinstance(lambdas, Iterable):
+    if isinstance(lambdas, np.ndarray):
+        lambdas = lambdas.tolist()
+    if isinstance(lambdas, (str, bytes, Mapping, Set)) or not isinstance(lambdas, Iterable):
         raise InputError(f"lambdas must be a list of penalties, not {shown(lambdas)}.")
     pairs = [_pair(item) for item in lambdas]
     if not pairs:
@@ -53,6 +58,8 @@ def _pair(item: float | tuple[float, float]) -> tuple[float, float]:
     if isinstance(item, (tuple, list)):
         if len(item) != 2:
             raise InputError(f"a penalty is one number or a pair (lambda1, lambda2), not {shown(item)}.")
-        return positive(item[0], "lambda1"), positive(item[1], "lambda2")
-    value = positive(item, "lambda")
-    return value, value
+        pair = positive(item[0], "lambda1"), positive(item[1], "lambda2")
+    else:
+        pair = (positive(item, "lambda"),) * 2
+    check_penalty_product(*pair)
+    return pair

@@ -23,9 +23,30 @@ def test_a_path_ends_where_single_solves_end() -> None:
         assert solution.energy == pytest.approx(alone.energy, rel=2e-5)
 
 
-def test_path_refuses_nonsense() -> None:
+def test_penalties_may_be_any_iterable_or_array() -> None:
     problem = data()
-    for bad in ([], [-1.0], [(1.0, 2.0, 3.0)], ["x"]):
+    for given in (np.array([9.0, 7.0]), (x for x in (9, 7)), [np.float32(9), np.int64(7)], range(9, 5, -2)):
+        assert [s.two_layer.lambda1 for s in mfo.path(problem, given, tolerance=1e-2)] == [9.0, 7.0]  # type: ignore[arg-type]
+    pairs = mfo.path(problem, np.array([[9.0, 7.0], [5.0, 6.0]]), tolerance=1e-2)  # type: ignore[arg-type]
+    assert [(s.two_layer.lambda1, s.two_layer.lambda2) for s in pairs] == [(9.0, 7.0), (5.0, 6.0)]
+
+
+def test_path_refuses_nonsense() -> None:
+    """A 0-d array raised TypeError, penalties whose product overflows a warning from within, a dict gave its keys."""
+    problem = data()
+    nonsense = (
+        [],
+        [-1.0],
+        [(1.0, 2.0, 3.0)],
+        ["x"],
+        np.array(2.0),
+        np.ones((2, 2, 2)),
+        {1.0: 2.0},
+        {1.0, 2.0},
+        [1e200],
+        [(1e-200, 1e-200)],
+    )
+    for bad in nonsense:
         with pytest.raises(mfo.InputError):
             mfo.path(problem, bad)  # type: ignore[arg-type]
     with pytest.raises(mfo.InputError, match="chooses its own starts"):

@@ -15,7 +15,7 @@ from . import tangents
 from .carrier import Carrier
 from .master import master_energy
 from .peaks import Pricing, rows_of
-from .reduce import caratheodory, merge
+from .reduce import caratheodory, merge, shares
 from .saddle import Parts, Saddle, of_form, solve_saddle
 from .scout import Bank
 from .slide import Particles
@@ -94,7 +94,7 @@ def master(
         return False
     bank.masses, bank.readouts = done.masses, done.readouts
     state.dual, state.kappa = problem.loss.project_dual(done.dual, problem.targets), done.kappa
-    used = done.masses > 1e-3 * accuracy / done.masses.size * float(done.masses.sum())
+    used = shares(done.masses, done.readouts, bank.features) > 1e-3 * accuracy / done.masses.size
     masses, readouts = done.masses[used], done.readouts[:, used]
     if problem.width is not None:
         masses = masses * min(1.0, problem.width / max(float(masses.sum()), 1e-300))
@@ -127,10 +127,11 @@ def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: 
             energy = master_energy(problem, features, cost, readouts, masses)
             if energy > most:
                 break
-            share = masses / float(masses.sum())
-            keep = share > 1e-4 * tolerance / share.size
-            state.particles = Particles(few.x[keep], readouts[:, keep], masses[keep])
-            state.energy = energy = master_energy(problem, features[keep], cost[keep], readouts[:, keep], masses[keep])
+            keep = shares(masses, readouts, features) > 1e-4 * tolerance / masses.size
+            energy = master_energy(problem, features[keep], cost[keep], readouts[:, keep], masses[keep])
+            if energy > most:
+                break
+            state.particles, state.energy = Particles(few.x[keep], readouts[:, keep], masses[keep]), energy
             price = problem.lambda1 * cost[keep] + done.kappa
             factor = caratheodory(features[keep], price, readouts[:, keep])
             few = state.particles.take(factor > 0)

@@ -21,6 +21,12 @@ def prune(carrier: Carrier, particles: Particles, relative: float = 1e-12) -> Pa
     return particles.take(share > relative * max(float(share.sum()), 1e-300))
 
 
+def shares(masses: Array, readouts: Array, features: Array) -> Array:
+    """Each atom's share (J,) of the mass or of what all add to the outputs, whichever is larger: long neurons of little mass may matter."""
+    effect = np.linalg.norm(readouts, axis=0) * np.linalg.norm(features, axis=1)
+    return np.asarray(np.maximum(masses / max(float(masses.sum()), 1e-300), effect / max(float(effect.sum()), 1e-300)))
+
+
 def merge(problem: TwoLayerProblem, carrier: Carrier, particles: Particles, angle: float) -> Particles:
     """Replace groups of atoms within ``angle`` (distance relative to size) by one atom each at their weighted mean.
 

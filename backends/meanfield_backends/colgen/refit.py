@@ -16,6 +16,7 @@ from meanfield_opt.problem import TwoLayerProblem
 from .bound import lower_estimate, relative_gap
 from .masses import interior_point
 from .master import masses_of, master_energy
+from .reduce import shares
 from .search import levels
 
 Array = NDArray[np.float64]
@@ -49,7 +50,7 @@ def fitted(
         found = _in_turn(problem, cost, measure)
     readouts, masses = found
     keep = np.argsort(-masses, kind="stable")
-    keep = keep[masses[keep] > 1e-3 * LITTLE * tolerance / masses.size * float(masses.sum())]
+    keep = keep[shares(masses, readouts, features)[keep] > 1e-3 * LITTLE * tolerance / masses.size]
     readouts, masses = readouts[:, keep], masses[keep]
     reached = master_energy(problem, features[keep], cost[keep], readouts, masses)
     if not reached < energy - LITTLE * tolerance * abs(energy):

@@ -6,6 +6,7 @@ Free mass: the ratio |Z phi(h)|^2 / (tau c(h)) (a violation above 1). Width M: t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ Array = NDArray[np.float64]
 
 #: ascent steps made even when time is over: what they find is what a first master needs
 LEAST_STEPS = 3
+#: typical preactivations, at most, of the neurons that a search under a width returns
+LONGEST = 1e4
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,13 @@ class Found:
 
 def levels(problem: TwoLayerProblem, dual: Array, features: Array, cost: Array) -> Array:
     """The ratio (free mass) or the excess (width) of patterns given by features (N, P) and costs (N,)."""
-    q = features @ dual.T
-    top = np.einsum("nk,nk->n", q, q)
-    if problem.width is None:
-        low = problem.tau * cost
-        return np.asarray(np.divide(top, low, out=np.zeros_like(top), where=low > 0))
-    return np.asarray(top / (4.0 * problem.lambda2) - problem.lambda1 * cost)
+    with np.errstate(over="ignore", invalid="ignore"):  # of an ascent that overflows; NaN is above no other level
+        q = features @ dual.T
+        top = np.einsum("nk,nk->n", q, q)
+        if problem.width is None:
+            low = problem.tau * cost
+            return np.asarray(np.divide(top, low, out=np.zeros_like(top), where=low > 0))
+        return np.asarray(top / (4.0 * problem.lambda2) - problem.lambda1 * cost)
 
 
 def search(
@@ -168,6 +172,11 @@ def spread(space: Geometry) -> float:
     return float(np.median(_spectrum(space)[1]))
 
 
+def _size(space: Geometry) -> float:
+    """|A|_2 (Frobenius)."""
+    return float(np.linalg.norm(space.preactivation(np.eye(space.n_parameters))))
+
+
 def _spectrum(space: Geometry) -> tuple[Array, Array]:
     """Eigenvectors U of A^T A, and s_max / s_i."""
     gram = space.pullback(space.preactivation(np.eye(space.n_parameters)))
@@ -204,10 +213,12 @@ def _input_view(
         slope = problem.activation.derivative(h) * ((features @ dual.T) @ dual)
         return t, level, space.pullback(slope)
 
+    # under a width a dual point far from the end may want ever longer neurons
+    most = math.inf if problem.width is None else LONGEST * math.sqrt(space.n_samples) / max(_size(space), 1e-300)
+
     def normalise(t: Array) -> Array:
-        if not homogeneous:
-            return t
-        return np.asarray(t / np.maximum(np.linalg.norm(t, axis=1, keepdims=True), 1e-300))
+        length = np.maximum(np.linalg.norm(t, axis=1, keepdims=True), 1e-300)
+        return np.asarray(t / length if homogeneous else t * np.minimum(1.0, most / length))
 
     theta, level, ascent = evaluate(normalise(theta))
     gamma = np.ones(theta.shape[0])
