@@ -56,23 +56,21 @@ def climb(x: Array, rows: Array, dual: Array, tau: float, steps: int) -> tuple[A
     a, z = rows.astype(np.float32), dual.astype(np.float32)
     at = np.ascontiguousarray(a.T)
     trial = units(x).astype(np.float32)
-    now, up, best, gamma = (
-        trial.copy(),
-        np.zeros_like(trial),
-        np.full(len(x), -1.0, np.float32),
-        np.ones(len(x), np.float32),
-    )
+    now, up, last = trial.copy(), np.zeros_like(trial), np.zeros_like(trial)
+    best, gamma = np.full(len(x), -1.0, np.float32), np.ones(len(x), np.float32)
     for step in range(steps + 1):
         trial = units(trial).astype(np.float32)
         h = trial @ at
         q = np.maximum(h, 0) @ z.T
         value = np.einsum("ik,ik->i", q, q)
         better = value > best
+        last = np.where(better[:, None], trial - now, np.float32(0.0))
         now[better], best[better] = trial[better], value[better]
         up[better] = ((h[better] > 0) * (q[better] @ z)) @ a
         if step:
-            gamma *= np.where(better, np.float32(1.5), np.float32(0.3))
-        trial = now + gamma[:, None] * (up / np.maximum(best, 1e-20)[:, None] - now)
+            gamma *= np.where(better, np.float32(1.1), np.float32(0.7))
+        # momentum: along the gradient alone ascents stick at kinks
+        trial = now + gamma[:, None] * (up / np.maximum(best, 1e-20)[:, None] - now) + np.float32(0.9) * last
     end = units(now.astype(np.float64))
     q = np.maximum(end @ rows.T, 0.0) @ dual.T
     return end, np.asarray(np.einsum("ik,ik->i", q, q) / tau)

@@ -61,6 +61,33 @@ def test_sweep_climbs_and_tells_the_level(activation: str) -> None:
         assert (other <= exact * (1.0 + 2e-3)).all()
 
 
+def test_ascents_pass_kinks_at_which_gradient_steps_stick() -> None:
+    """Sixty steps with momentum end far above two hundred without, which become short where the level has a kink."""
+    problem = instance(samples=150, inputs=30)
+    rows, rng = rows_of(problem), np.random.default_rng(3)
+    weights = rng.standard_normal((300, rows.shape[1]))
+    phi = np.maximum(weights @ rows.T, 0.0) / np.linalg.norm(weights, axis=1)[:, None]
+    centre = interior_point(phi, problem.targets, 4.0, 4.0, np.zeros(300), 1e-4)
+    assert centre is not None
+    dual, start = 2.0 * (problem.targets - centre.readouts @ phi), rng.standard_normal((400, rows.shape[1]))
+    trial = start / np.linalg.norm(start, axis=1, keepdims=True)
+    now, up, best, gamma = trial.copy(), np.zeros_like(trial), np.full(400, -1.0), np.ones(400)
+    for step in range(200):
+        trial /= np.linalg.norm(trial, axis=1, keepdims=True)
+        h = trial @ rows.T
+        q = np.maximum(h, 0.0) @ dual.T
+        value = np.square(q).sum(axis=1)
+        better = value > best
+        now[better], best[better] = trial[better], value[better]
+        up[better] = ((h[better] > 0) * (q[better] @ dual)) @ rows
+        gamma *= np.where(better, 1.5, 0.3) if step else 1.0
+        trial = now + gamma[:, None] * (up / best[:, None] - now)
+    level = sweep(problem, rows, dual, start, 60, lambda: False)[1]
+    plain = best / problem.tau
+    assert np.median(level) > 1.05 * np.median(plain)
+    assert (level > 0.95 * level.max()).sum() > 1.5 * (plain > 0.95 * level.max()).sum() > 0
+
+
 def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     import meanfield_backends.colgen.glide as gliding
     import meanfield_backends.colgen.sweep as sweeping

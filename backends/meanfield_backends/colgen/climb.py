@@ -1,7 +1,7 @@
 """Compiled first-order ascent for degree 1 in few dimensions: one start after the other, everything in the processor's cache.
 
 The iteration is that of ``search`` (theta <- theta + gamma (A^T (phi' Z^T Z phi) / (tau level) - theta), scaled to length 1, gamma kept by
-success), for phi(t) = left t below 0 and right t above. Arrays of many starts at once only move memory where A has few columns. Rows are
+success), for phi(t) = left t below 0 and right t above, with momentum: at kinks steps along the gradient alone zigzag. Arrays of many starts at once only move memory where A has few columns. Rows are
 taken four at a time, so that each number loaded serves four products; in single precision a step costs half.
 """
 
@@ -30,10 +30,11 @@ def padded(x: NDArray[Any], rows: int, columns: int, dtype: type[np.floating[Any
     no_rewrites=True,
     no_cfunc_wrapper=True,
 )
-def _climb(at, dual, left, right, theta, level, iterations, floor, least, h, push, q, pull, trial):  # type: ignore[no-untyped-def]
+def _climb(at, dual, left, right, theta, level, iterations, floor, least, h, push, q, pull, trial, last):  # type: ignore[no-untyped-def]
     real = at.dtype.type
     zero, one = real(0.0), real(1.0)
-    grow, shrink, tiny, least_size = real(1.5), real(0.3), real(1e-6), real(1e-18)
+    # keep: the share of a step that gained which goes into the next one
+    grow, shrink, keep, tiny, least_size = real(1.1), real(0.7), real(0.9), real(1e-6), real(1e-18)
     n, samples = at.shape
     d = dual.shape[0]
     for start in range(theta.shape[0]):
@@ -91,6 +92,7 @@ def _climb(at, dual, left, right, theta, level, iterations, floor, least, h, pus
                     pull[i], pull[i + 1], pull[i + 2], pull[i + 3] = s0, s1, s2, s3
                 inv = one / best if best > zero else zero
                 for i in range(n):
+                    last[i] = keep * (trial[i] - theta[start, i]) if step > 0 else zero
                     theta[start, i] = trial[i]
                     pull[i] = pull[i] * inv - trial[i]
                 if step > 0 and gained <= least * best:
@@ -99,10 +101,12 @@ def _climb(at, dual, left, right, theta, level, iterations, floor, least, h, pus
                 gamma *= shrink
                 if gamma < tiny:
                     break
+                for i in range(n):
+                    last[i] = zero
             if step >= 12 and best < floor:
                 break
             for i in range(n):
-                trial[i] = theta[start, i] + gamma * pull[i]
+                trial[i] = theta[start, i] + gamma * pull[i] + last[i]
         level[start] = best
 
 
@@ -124,5 +128,5 @@ def climb(
     """
     n, kind = at.shape[0], at.dtype
     # room is made here: each allocation would cost a tenth of a second of compilation
-    room = [*np.empty((2, at.shape[1]), kind), np.empty(dual.shape[0], kind), *np.empty((2, n), kind)]
+    room = [*np.empty((2, at.shape[1]), kind), np.empty(dual.shape[0], kind), *np.empty((3, n), kind)]
     _climb(at, dual, left, right, theta, level, iterations, floor, least, *room)

@@ -22,6 +22,9 @@ Watch = Callable[[], bool]
 ENTRIES = 350_000
 #: starts of a block at least: with fewer the inputs are read more often than they are used (20,000 samples: half as fast with 17 as with 64)
 LEAST_ROWS = 64
+#: share of the last step that goes into the next one where the last one gained; what a step's length is multiplied by where it gained, or did not.
+#: At a dual point of digits (64 inputs, reported gap 0.013) 3 of 4000 starts ended above 1.005 without momentum, after any number of steps, 95 with it
+MOMENTUM, LONGER, SHORTER = np.float32(0.9), np.float32(1.1), np.float32(0.7)
 #: relative gain of a step below which an ascent ends
 GAIN = 1e-5
 #: levels that an ascent must have reached after so many steps to go on, where ascents race: below them one in twenty of those that ended
@@ -100,24 +103,24 @@ def _block(
         respond(h, z, left, right, value)
         better = value > best
         gained = value - best
+        last = np.where(better[:, None], trial - now, np.float32(0.0))
         now, best = np.where(better[:, None], trial, now), np.where(better, value, best)
         if better.all():
             up = h @ a
         else:
             up[better] = h[better] @ a
         if step > 0:
-            gamma *= np.where(better, np.float32(1.5), np.float32(0.3))
+            gamma *= np.where(better, LONGER, SHORTER)
             done = (better & (gained <= GAIN * best)) | (gamma < 1e-4)
             if step in floors:
                 done |= best < floors[step]
             if done.any():
                 out[row[done]], reached[row[done]] = now[done], best[done]
                 on = ~done
-                row, now, best, gamma, up = row[on], now[on], best[on], gamma[on], up[on]
+                row, now, best, gamma, up, last = row[on], now[on], best[on], gamma[on], up[on], last[on]
                 if row.size == 0:
                     break
-        trial = np.asarray(
-            now + gamma[:, None] * (up / np.maximum(best, np.float32(1e-30))[:, None] - now), dtype=np.float32
-        )
+        ahead = up / np.maximum(best, np.float32(1e-30))[:, None] - now
+        trial = np.asarray(now + gamma[:, None] * ahead + MOMENTUM * last, dtype=np.float32)
     out[row], reached[row] = now, best
     return out, reached
