@@ -107,7 +107,7 @@ def run(label: str, build: Builder, gap: float) -> dict[str, object]:
 def main() -> None:
     """Run the chosen families."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("families", nargs="*", default=list(FAMILIES))
+    parser.add_argument("families", nargs="*", choices=FAMILIES)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--gap", type=float, default=1e-6)
     options = parser.parse_args()
@@ -115,7 +115,7 @@ def main() -> None:
     run("warm-up", random_inputs(2, 12, 2, 0.1), 1e-4)
     run("warm-up", whitened(2, 12, 0.1), 1e-4)
     rows = []
-    for family in options.families:
+    for family in options.families or FAMILIES:
         for label, build in FAMILIES[family].items():
             try:
                 row = run(label, build, options.gap)

@@ -155,7 +155,7 @@ def measure(name: str, make: Callable[[], TwoLayerProblem], wanted: float, limit
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("families", nargs="*", default=list(FAMILIES))
+    parser.add_argument("families", nargs="*", choices=FAMILIES)
     parser.add_argument("--limit", type=float, default=120.0)
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".json"))
     options = parser.parse_args()
@@ -165,7 +165,7 @@ def main() -> None:
     )
     measure("warm-up", lambda: warm, 1e-4, 20.0)
     table = json.loads(options.output.read_text())["cases"] if options.output.exists() else []
-    for family in options.families:
+    for family in options.families or FAMILIES:
         for name, make, wanted in FAMILIES[family]():
             try:
                 row = measure(name, make, wanted, options.limit)

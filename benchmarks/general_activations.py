@@ -92,7 +92,7 @@ def row(family: str, name: str, solving: float, proving: float) -> dict[str, Any
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("families", nargs="*", default=list(FAMILIES))
+    parser.add_argument("families", nargs="*", choices=FAMILIES)
     parser.add_argument("--only", nargs="*", default=None, help="activations")
     parser.add_argument("--solve", type=float, default=10.0)
     parser.add_argument("--prove", type=float, default=30.0)
@@ -100,7 +100,7 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     mfo.certify(problem_of(1, 6, "tanh", 2.0), mfo.Measure.zero(6), time_limit=1.0)  # imports
-    for family in options.families:
+    for family in options.families or FAMILIES:
         for name in FAMILIES[family][2]:
             if options.only is not None and name not in options.only:
                 continue

@@ -6,9 +6,9 @@ Beside the CSV a JSON file of the same name holds the versions that made it.
 
 from __future__ import annotations
 
+import argparse
 import json
 import platform
-import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -50,4 +50,9 @@ def main(journal: str, target: str, parts: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3:] or list(PARTS))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("journal")
+    parser.add_argument("csv")
+    parser.add_argument("parts", nargs="*", choices=PARTS)
+    given = parser.parse_args()
+    main(given.journal, given.csv, given.parts or list(PARTS))

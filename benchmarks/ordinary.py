@@ -123,7 +123,7 @@ def row(name: str, inputs: int, samples: int, width: float, seconds: float, peer
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--activations", nargs="*", default=list(ACTIVATIONS))
+    parser.add_argument("--activations", nargs="*", choices=ACTIVATIONS, default=list(ACTIVATIONS))
     parser.add_argument("--inputs", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--samples", type=int, nargs="*", default=[20, 60])
     parser.add_argument("--widths", type=float, nargs="*", default=[4.0])

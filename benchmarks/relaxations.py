@@ -23,6 +23,7 @@ from meanfield_opt.errors import MeanFieldError
 from meanfield_opt.formulation import ArrangementSDP, ConicLimits, DNNLift, GroupLasso
 from meanfield_opt.formulation.support import initial_support
 
+PARTS = ("hypercubes", "five", "arrangement")
 SPREAD = {2: (0.0, 0.5), 3: (0.0, 0.3, 0.8), 4: (0.0, 0.3, 0.8, 1.0)}
 
 
@@ -96,9 +97,10 @@ def _dictionary_value(problem: mfo.TwoLayerProblem, solver: Any) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", default=["hypercubes", "five", "arrangement"])
+    parser.add_argument("parts", nargs="*", choices=PARTS)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "relaxations.json")
     arguments = parser.parse_args()
+    arguments.parts = arguments.parts or PARTS
     document: dict[str, Any] = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
     if "hypercubes" in arguments.parts:
         document["hypercubes"] = [

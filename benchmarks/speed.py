@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import inspect
 import json
 import os
 import platform
@@ -299,4 +300,6 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--limit", type=float, help="seconds a solve, where the part has a limit")
     given = parser.parse_args()
-    run(given.part, PARTS[given.part](**({"limit": given.limit} if given.limit else {})), given.out)
+    if given.limit is not None and "limit" not in inspect.signature(PARTS[given.part]).parameters:
+        parser.error(f"{given.part} has no --limit")
+    run(given.part, PARTS[given.part](**({} if given.limit is None else {"limit": given.limit})), given.out)

@@ -88,6 +88,7 @@ def main() -> None:
     parser.add_argument("--atoms", type=int, default=20_000)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
     warnings.simplefilter("ignore")
     versions = {p: importlib.metadata.version(p) for p in ("meanfield-opt", "numpy", "scipy", "celer", "skglm")}
     machine = {"cores": os.cpu_count(), "threads": os.environ.get("OMP_NUM_THREADS"), "load": os.getloadavg()[0]}

@@ -31,6 +31,7 @@ from speed import teacher_problem
 import meanfield_opt as mfo
 
 Row = dict[str, Any]
+FAMILIES = ("hypercube", "teacher")
 #: a solver that has used fewer seconds than this on the clock runs again, so often at most; the medians count
 SHORT, REPEATS = 4.0, 7
 PACKAGES = ("meanfield-opt", "numpy", "scipy", "cvxpy", "clarabel", "scs", "ecos", "pyscnn", "torch")
@@ -176,7 +177,7 @@ def plot(rows: list[Row], tasks: list[Row], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("families", nargs="*", default=["hypercube", "teacher"])
+    parser.add_argument("families", nargs="*", choices=FAMILIES)
     parser.add_argument("--limit", type=float, default=150.0)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--dimensions", type=int, nargs="*", default=[4, 5, 6])
@@ -185,6 +186,10 @@ def main() -> None:
         "--only", default="", help="only solvers whose name contains this; other rows of peers.json are kept"
     )
     given = parser.parse_args()
+    given.families = given.families or FAMILIES
+    if given.only and not (given.out / "peers.json").exists():
+        parser.error(f"--only keeps the other rows of {given.out / 'peers.json'}, which is not there")
+    given.out.mkdir(parents=True, exist_ok=True)
     tasks: list[Row] = []
     if "hypercube" in given.families:
         tasks += [{"family": "hypercube", "d": d} for d in given.dimensions]

@@ -8,6 +8,7 @@ of both are compared.
 
 from __future__ import annotations
 
+import argparse
 import json
 import platform
 import time
@@ -65,4 +66,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     main()

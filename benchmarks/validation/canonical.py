@@ -9,8 +9,8 @@ the trend is the slope of the mean alignment against log10(weight decay), its er
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -74,7 +74,9 @@ def trend(x: Any, values: Any) -> dict[str, float]:
 
 
 def main() -> None:
-    steps = int(sys.argv[1]) if len(sys.argv) > 1 else 3000
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("steps", nargs="?", type=int, default=3000)
+    steps = parser.parse_args().steps
     flat = mfo.problems.digits(samples=200, seed=0)
     rows = flat.geometry.preactivation(np.eye(flat.geometry.n_parameters)).T
     versions = {name: version(name) for name in ("numpy", "torch", "meanfield-opt")}

@@ -8,8 +8,8 @@ engine closes it: the bound is weak there, and the comparison says so).
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,12 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path)
+    parser.add_argument("cases", nargs="*", choices=CASES)
+    asked = parser.parse_args()
     for name, options in CASES.items():
-        if name not in (sys.argv[2:] or CASES):
+        if name not in (asked.cases or CASES):
             continue
         begin = time.process_time()
         given = {key: options[key] for key in ("components", "lambda1", "lambda2") if key in options}
@@ -57,8 +61,8 @@ def main() -> None:
         print(name, solution.status.value, flush=True)
         for row in c.rows():
             print("  ", *row, flush=True)
-        if len(sys.argv) > 1:
-            c.write_report(Path(sys.argv[1]) / f"digits-{name.replace(' ', '-')}.html")
+        if asked.folder is not None:
+            c.write_report(asked.folder / f"digits-{name.replace(' ', '-')}.html")
         (HERE / f"digits-{name.replace(' ', '-')}.json").write_text(json.dumps(jsonable(body), indent=1) + "\n")
 
 

@@ -9,6 +9,7 @@ certificate names, and trained on; the control is the same further training with
 
 from __future__ import annotations
 
+import argparse
 import json
 import time
 from pathlib import Path
@@ -43,4 +44,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     main()

@@ -5,8 +5,8 @@ python benchmarks/validation/hypercubes.py [d ...]        (writes results/hyperc
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,14 @@ HERE = Path(__file__).parent / "results"
 
 def main() -> None:
     table: list[dict[str, Any]] = []
-    only = [int(v) for v in sys.argv[1:]] or [2, 3, 4]  # part of the table; the other rows of the file are kept
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "only", nargs="*", type=int, metavar="d", help="part of the table; the other rows of the file are kept"
+    )
+    given = parser.parse_args().only
+    only = given or [2, 3, 4]
     file = HERE / "hypercubes.json"
-    if len(sys.argv) > 1 and file.exists():
+    if given and file.exists():
         table = [row for row in json.loads(file.read_text()) if row["latents"] not in only]
     for d in only:
         for a in (0.0, 0.5):

@@ -8,6 +8,7 @@ Wall and process time: threads that spin show in the second.
 
 from __future__ import annotations
 
+import argparse
 import json
 import time
 from importlib.metadata import version
@@ -51,4 +52,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     main()
