@@ -51,6 +51,16 @@ def test_caratheodory_keeps_outputs_and_penalty_with_no_more_atoms_than_conditio
     assert float(norms @ factor) == pytest.approx(float(norms.sum()), rel=1e-8)
 
 
+def test_atoms_are_reduced_on_uneven_inputs_too() -> None:
+    """What counted as dependent changed the outputs by their hundredth part, so that all of 744 atoms stayed."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((60, 3)), np.sign(rng.standard_normal((60, 2)))
+    x[:, 0] *= 1e3
+    solution = mfo.solve(mfo.problems.dataset(x, y, lambda1=0.3, lambda2=0.3), tolerance=1e-4)
+    assert solution.measure.n_atoms <= 2 * 60 + 1
+    assert solution.energy < 44.496
+
+
 def test_caratheodory_leaves_independent_atoms_alone() -> None:
     factor = caratheodory(np.eye(3), np.ones(3), np.array([[1.0, 2.0, 3.0]]))
     np.testing.assert_allclose(factor, 1.0)

@@ -12,6 +12,11 @@ from .slide import Particles
 
 Array = NDArray[np.float64]
 
+#: relative change of the outputs that a step of ``caratheodory`` may make
+CHANGED = 1e-4
+#: eigenvalues of its Gram matrix, relative to the largest, below which rounding decides
+NOISE = 1e-13
+
 
 def prune(carrier: Carrier, particles: Particles, relative: float = 1e-12) -> Particles:
     """Drop atoms whose share of the penalty sum_j sqrt(c_j) |V_j| is negligible."""
@@ -81,7 +86,13 @@ def caratheodory(features: Array, cost: Array, readouts: Array, tolerance: float
     system = np.vstack([outputs / scale, (penalty / scale) * np.linalg.norm(outputs / scale, axis=0).max(initial=0.0)])
     gram = system.T @ system
     w, u = np.linalg.eigh(gram)
-    null = u[:, w <= tolerance * w[-1]]
+    # on uneven inputs a small part of the largest is not little: what moves may change the outputs by ``CHANGED`` of themselves
+    little = CHANGED * float(np.linalg.norm(outputs.sum(axis=1))) / max(float(np.linalg.norm(penalty)), 1e-300)
+    if little**2 >= NOISE * w[-1]:
+        null = u[:, w <= min(tolerance * w[-1], little**2)]
+    else:
+        _, size, rows = np.linalg.svd(system, full_matrices=system.shape[0] < count)
+        null = rows[np.append(size, np.zeros(rows.shape[0] - size.size)) <= little].T
     a, left, alive = penalty.copy(), penalty.copy(), np.arange(count)
     while null.shape[1]:
         direction = null[:, 0]
