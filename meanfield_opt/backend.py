@@ -55,7 +55,7 @@ class SolveOptions:
             integer(self.max_iterations, "max_iterations", least=1)
         integer(self.seed, "seed", least=0)
         if self.start is not None:
-            instance(self.start, Measure, "start", "a Measure")
+            instance(self.start, Measure, "start", "a Measure (solution.measure, or mfo.from_torch(network, X))")
         if self.progress is not None and not callable(self.progress):
             raise InputError(f"progress must be a function of a Progress, not {shown(self.progress)}.")
 
@@ -132,6 +132,8 @@ def solve(
     if reason is not None:
         raise RefusalError(f"backend {chosen.name!r} refuses {problem.name}: {reason}")
     options = SolveOptions(tolerance, time_limit, max_iterations, seed, start, progress, dict(extra))
+    if start is not None and isinstance(problem, TwoLayerProblem) and start.atoms.shape[1] != problem.n_samples:
+        raise InputError(f"start has patterns over {start.atoms.shape[1]} samples, the problem {problem.n_samples}.")
     try:
         with blas_threads(entries_of(problem)):
             if free_bias and isinstance(problem, TwoLayerProblem):

@@ -27,6 +27,7 @@ from .colgen import bank, scout
 from .colgen.bound import relative_gap
 from .colgen.carrier import choose_carrier
 from .colgen.loop import run
+from .colgen.memory import check_memory
 from .colgen.refit import fitted
 from .colgen.search import search
 from .colgen.state import Settings, State
@@ -108,8 +109,7 @@ def read_settings(extra: dict[str, Any]) -> tuple[Settings, bool]:
     use_symmetry = extra.get("symmetry", True)
     if not isinstance(use_symmetry, bool):
         raise InputError(f"symmetry must be True or False, not {use_symmetry!r}.")
-    if not isinstance(extra.get("memory", {}), dict):
-        raise InputError(f"memory must be a dict, not {type(extra['memory']).__name__}.")
+    check_memory(extra.get("memory", {}))
     numbers = {
         name: integer(value, name, least=1) for name, value in extra.items() if name not in ("symmetry", "memory")
     }

@@ -122,6 +122,20 @@ def test_a_start_is_never_made_worse_and_seeds_reproduce() -> None:
     assert warm.energy <= first.energy * (1 + 1e-9)
 
 
+def test_a_start_that_does_not_fit_is_refused_and_an_extreme_one_is_left_out() -> None:
+    """Patterns over other samples ended in a ValueError of numpy, tiny neurons in an overflow."""
+    x, y = teacher(30, 2)
+    problem = mfo.problems.dataset(x, y, lambda1=3.0, lambda2=3.0)
+    with pytest.raises(mfo.InputError, match="start has patterns over 7 samples, the problem 30"):
+        mfo.solve(problem, start=mfo.Measure(np.ones((2, 7)), np.ones(2)))
+    energy = mfo.solve(problem).energy
+    theta = np.random.default_rng(0).standard_normal((4, 3))
+    for sizes in (1e-170, 1e-150, 1e150, np.array([[1e-165], [1e-155], [1.0], [1e100]])):
+        long = sizes * theta
+        start = mfo.Measure(problem.geometry.preactivation(long), np.ones(4), long)
+        assert mfo.solve(problem, start=start).energy == pytest.approx(energy, rel=2e-6)
+
+
 def test_dense_and_diagonal_geometries_agree() -> None:
     cube = mfo.problems.hypercube(2)
     kernel = np.eye(4) + 1.0

@@ -73,6 +73,20 @@ def test_a_path_remembers_columns_and_claims_what_a_wide_search_confirms() -> No
         assert solution.energy - lower <= 2e-4 * solution.energy
 
 
+def test_a_memory_that_no_run_wrote_is_refused() -> None:
+    """Shapes that do not belong together came up as errors of numpy."""
+    memory: dict[str, object] = {}
+    mfo.solve(data(), tolerance=1e-2, memory=memory)
+    columns = np.asarray(memory["columns"])
+    for name, bad in (
+        ("columns", None), ("columns", columns[:0]), ("columns", np.nan * columns), ("columns", "x"), ("columns", columns[:, 0]),
+        ("masses", None), ("masses", np.ones(1)), ("masses", -np.ones(columns.shape[0])), ("basins", np.ones((2, 9))), ("basins", 3),
+    ):  # fmt: skip
+        with pytest.raises(mfo.InputError, match=r"memory holds .* that no run wrote"):
+            mfo.solve(data(), memory={**memory, name: bad})
+    assert mfo.solve(data(), tolerance=1e-2, memory={**memory, "basins": None}).status is mfo.Status.SOLVED
+
+
 def test_memory_of_other_data_is_not_used() -> None:
     memory: dict[str, object] = {}
     first = mfo.solve(data(), tolerance=1e-4, memory=memory)

@@ -20,6 +20,9 @@ from .slide import Particles
 
 Array = NDArray[np.float64]
 
+#: cost of an atom of a start above which, and the inverse below which, it is left out: penalties on it would overflow
+LARGEST = 1e150
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -80,8 +83,11 @@ def first_state(problem: TwoLayerProblem, carrier: Carrier, start: Measure | Non
             if known and start.neurons is not None
             else carrier.from_patterns(start.atoms)
         )
-        readouts = problem.readout(start) * start.masses
-        optimise_masses(problem, carrier, state, Particles(x, readouts, start.masses), 1e-10)
+        given = Particles(x, problem.readout(start) * start.masses, start.masses)
+        cost = carrier.cost(x)
+        constant = bool(problem.activation(np.zeros((1, 1))).any())  # what a neuron of no cost is good for
+        ordinary = ((cost > 1.0 / LARGEST) & (cost < LARGEST)) | (constant & (cost == 0))
+        optimise_masses(problem, carrier, state, given.take(ordinary), 1e-10)
     return state
 
 
