@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from arguments import one_of
 
 import meanfield_opt as mfo
 from meanfield_opt.certificate.close_gap import close_gap
@@ -107,7 +108,7 @@ def run(label: str, build: Builder, gap: float) -> dict[str, object]:
 def main() -> None:
     """Run the chosen families."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("families", nargs="*", choices=FAMILIES)
+    parser.add_argument("families", nargs="*", type=one_of(FAMILIES), metavar="NAME", help=", ".join(FAMILIES))
     parser.add_argument("--out", type=Path)
     parser.add_argument("--gap", type=float, default=1e-6)
     options = parser.parse_args()

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from arguments import one_of
 
 import meanfield_opt as mfo
 from meanfield_opt.certificate.improve import best_ratio
@@ -155,7 +156,7 @@ def measure(name: str, make: Callable[[], TwoLayerProblem], wanted: float, limit
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("families", nargs="*", choices=FAMILIES)
+    parser.add_argument("families", nargs="*", type=one_of(FAMILIES), metavar="NAME", help=", ".join(FAMILIES))
     parser.add_argument("--limit", type=float, default=120.0)
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".json"))
     options = parser.parse_args()

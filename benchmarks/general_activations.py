@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from arguments import one_of
 
 import meanfield_opt as mfo
 
@@ -92,7 +93,7 @@ def row(family: str, name: str, solving: float, proving: float) -> dict[str, Any
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("families", nargs="*", choices=FAMILIES)
+    parser.add_argument("families", nargs="*", type=one_of(FAMILIES), metavar="NAME", help=", ".join(FAMILIES))
     parser.add_argument("--only", nargs="*", default=None, help="activations")
     parser.add_argument("--solve", type=float, default=10.0)
     parser.add_argument("--prove", type=float, default=30.0)

@@ -13,6 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from arguments import one_of
+
 import meanfield_opt as mfo
 
 FREE: list[Any] = ["relu", "leaky_relu", "absolute", "linear", "step", ("sign", {"threshold": 1.0})]
@@ -53,6 +55,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("journal")
     parser.add_argument("csv")
-    parser.add_argument("parts", nargs="*", choices=PARTS)
+    parser.add_argument("parts", nargs="*", type=one_of(PARTS), metavar="NAME", help=", ".join(PARTS))
     given = parser.parse_args()
     main(given.journal, given.csv, given.parts or list(PARTS))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from arguments import one_of
 
 import meanfield_opt as mfo
 from meanfield_backends.conic import solve_formulation
@@ -97,7 +98,7 @@ def _dictionary_value(problem: mfo.TwoLayerProblem, solver: Any) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=PARTS)
+    parser.add_argument("parts", nargs="*", type=one_of(PARTS), metavar="NAME", help=", ".join(PARTS))
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "relaxations.json")
     arguments = parser.parse_args()
     arguments.parts = arguments.parts or PARTS

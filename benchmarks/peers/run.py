@@ -3,8 +3,8 @@
     python benchmarks/peers/run.py [hypercube] [teacher] [--limit 150] [--seeds 3] [--out benchmarks/results]
 
 Each solver runs in a process of its own (imports excluded from its time, stopped after --limit seconds on the clock); a short one runs up
-to seven times, and medians count. Energies are those of actual networks or measures, recomputed here. Writes peers.json with versions,
-peers.md with tables and, where matplotlib is installed, peers.png.
+to seven times, and medians count. Energies are those of actual networks or measures, recomputed here. Writes peers_FAMILY.json with
+versions, peers_FAMILY.md with tables and, where matplotlib is installed, peers_FAMILY.png; --draw makes the latter two again.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import rivals
+from arguments import one_of
 from speed import teacher_problem
 
 import meanfield_opt as mfo
@@ -175,36 +176,23 @@ def plot(rows: list[Row], tasks: list[Row], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("families", nargs="*", choices=FAMILIES)
-    parser.add_argument("--limit", type=float, default=150.0)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--dimensions", type=int, nargs="*", default=[4, 5, 6])
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    parser.add_argument(
-        "--only", default="", help="only solvers whose name contains this; other rows of peers.json are kept"
-    )
-    given = parser.parse_args()
-    given.families = given.families or FAMILIES
-    if given.only and not (given.out / "peers.json").exists():
-        parser.error(f"--only keeps the other rows of {given.out / 'peers.json'}, which is not there")
-    given.out.mkdir(parents=True, exist_ok=True)
-    tasks: list[Row] = []
-    if "hypercube" in given.families:
-        tasks += [{"family": "hypercube", "d": d} for d in given.dimensions]
-    if "teacher" in given.families:
-        tasks += [{"family": "teacher", "lambda": l} for l in (5.0, 0.1)]
-    machine = {"system": platform.system(), "cores": os.cpu_count(), "threads": os.environ.get("OMP_NUM_THREADS")}
-    versions = {}
+def versions() -> dict[str, str]:
+    out = {}
     for package in PACKAGES:
         try:
-            versions[package] = importlib.metadata.version(package)
+            out[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            versions[package] = "absent"
-    rows: list[Row] = []
-    if given.only:
-        rows = json.loads((given.out / "peers.json").read_text())["rows"]
+            out[package] = "absent"
+    return out
+
+
+def measure(family: str, given: argparse.Namespace, file: Path) -> None:
+    """Every solver on every task of the family; the file is written after each."""
+    tasks: list[Row] = [{"family": family, "lambda": l} for l in (5.0, 0.1)]
+    if family == "hypercube":
+        tasks = [{"family": family, "d": d} for d in given.dimensions]
+    machine = {"system": platform.system(), "cores": os.cpu_count(), "threads": os.environ.get("OMP_NUM_THREADS")}
+    rows = json.loads(file.read_text())["rows"] if given.only else []
     for task in tasks:
         for index, (name, _) in enumerate(list(solvers(task, given.limit, given.seeds))):
             if given.only not in name:
@@ -212,16 +200,42 @@ def main() -> None:
             rows = [r for r in rows if r["solver"] != name or any(r.get(k) != v for k, v in task.items())]
             rows.append(measured(task, index, name, given.limit, given.seeds))
             print({k: v for k, v in rows[-1].items() if k != "history"}, flush=True)
-            report = {"versions": versions, "machine": machine, "load": os.getloadavg()[0], "rows": rows}
-            (given.out / "peers.json").write_text(json.dumps(report, indent=1) + "\n")
-    seen: list[Row] = []
+            report = {"versions": versions(), "machine": machine, "load": os.getloadavg()[0], "rows": rows}
+            file.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def draw(file: Path) -> None:
+    """Table and plot of what the file holds."""
+    rows, tasks = json.loads(file.read_text())["rows"], []
     for row in rows:
         task = {k: row[k] for k in ("family", "d", "lambda") if k in row}
-        if task not in seen:
-            seen.append(task)
-    tasks = seen
-    (given.out / "peers.md").write_text(table(rows, tasks))
-    plot(rows, tasks, given.out / "peers.png")
+        if task not in tasks:
+            tasks.append(task)
+    file.with_suffix(".md").write_text(table(rows, tasks))
+    plot(rows, tasks, file.with_suffix(".png"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("families", nargs="*", type=one_of(FAMILIES), metavar="FAMILY", help=", ".join(FAMILIES))
+    parser.add_argument("--limit", type=float, default=150.0)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--dimensions", type=int, nargs="*", default=[4, 5, 6])
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument(
+        "--only", default="", help="only solvers whose name contains this; the file's other rows are kept"
+    )
+    parser.add_argument("--draw", action="store_true", help="only tables and plots, of what was measured before")
+    given = parser.parse_args()
+    files = {family: given.out / f"peers_{family}.json" for family in given.families or FAMILIES}
+    for file in files.values():
+        if (given.only or given.draw) and not file.exists():
+            parser.error(f"{file} is not there; measure without --only and --draw first")
+    given.out.mkdir(parents=True, exist_ok=True)
+    for family, file in files.items():
+        if not given.draw:
+            measure(family, given, file)
+        draw(file)
 
 
 if __name__ == "__main__":

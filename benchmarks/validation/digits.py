@@ -35,8 +35,10 @@ CASES: dict[str, dict[str, Any]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path)
-    parser.add_argument("cases", nargs="*", choices=CASES)
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(CASES))
     asked = parser.parse_args()
+    if not set(asked.cases) <= set(CASES):
+        parser.error(f"the cases are {', '.join(CASES)}")
     for name, options in CASES.items():
         if name not in (asked.cases or CASES):
             continue
