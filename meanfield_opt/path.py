@@ -26,7 +26,8 @@ def path(
     lambdas: numbers l (lambda1 = lambda2 = l) or pairs (lambda1, lambda2), as an iterable or an array (n,) or (n, 2); from large to small
     is the fastest order.
     options: as for ``solve``. Problems with a declared symmetry are solved from scratch: their reduced form needs no start.
-    Interrupted (Ctrl-C), it returns what it has; the last solution then has the status INTERRUPTED.
+    Interrupted (Ctrl-C), it returns what it has: fewer solutions, and the last one has the status INTERRUPTED where its solve kept
+    something. Before there is any, KeyboardInterrupt is raised.
     Raises InputError for an empty list, a penalty that is not positive, or a problem that is not a two-layer one.
     """
     if not isinstance(problem, TwoLayerProblem):
@@ -46,7 +47,12 @@ def path(
     out: list[Solution] = []
     start: Measure | None = None
     for lambda1, lambda2 in pairs:
-        solution = solve(problem.with_penalties(lambda1, lambda2), chosen, start=start, **options)
+        try:
+            solution = solve(problem.with_penalties(lambda1, lambda2), chosen, start=start, **options)
+        except KeyboardInterrupt:  # where a backend keeps nothing
+            if not out:
+                raise
+            break
         out.append(solution)
         if solution.status is Status.INTERRUPTED:
             break

@@ -18,7 +18,7 @@ from meanfield_opt.loss import SummedLoss
 from meanfield_opt.losses.output_bias import OutputBias
 from meanfield_opt.measure import Measure
 from meanfield_opt.problem import MeanFieldProblem, TwoLayerProblem
-from meanfield_opt.solution import Solution
+from meanfield_opt.solution import Solution, Status
 from meanfield_opt.validate import integer
 
 from . import exchange, orbit
@@ -71,10 +71,9 @@ class ColumnGeneration(Backend):
             part = self.solve(problem.with_free_mass(), options)
             return replace(part, problem=problem, measure=problem.within_width(part.measure))
         far = check_attained(problem, options)
-        if far is None and options.start is None and problem.activation.levels is not None:
-            far = two_level_start(problem)
-        if options.start is None and far is not None:
-            options = replace(options, start=far)
+        if options.start is None:
+            stepped = far is None and problem.activation.levels is not None
+            options = replace(options, start=two_level_start(problem) if stepped else far)
         if use_symmetry and options.start is None and orbit.refusal(problem) is None:
             solution = orbit.solve_orbits(problem, options, self.name)
             if solution is not None:
@@ -90,7 +89,12 @@ class ColumnGeneration(Backend):
         measure = to_measure(problem, state)
         check_size(problem, measure, state.energy)
         dual = state.dual if state.best_dual is None else state.best_dual
-        better = fitted(problem, measure, options.tolerance, settings.threads)
+        try:
+            better = fitted(problem, measure, options.tolerance, settings.threads)
+        except KeyboardInterrupt:
+            if status is Status.INTERRUPTED:  # for the second time
+                raise
+            better, status = None, Status.INTERRUPTED
         if better is not None:
             measure, energy = better
             lower = min(state.lower, energy)
@@ -211,12 +215,11 @@ def check_constant(problem: TwoLayerProblem, options: SolveOptions) -> None:
 
 def check_size(problem: TwoLayerProblem, measure: Measure, energy: float) -> None:
     """NotAttainedError where part of the mass has escaped to neurons as small as the bank lets them become."""
-    phi = problem.activation
-    if problem.width is not None or not any(limit.where == "zero" for limit in phi.escapes):
+    if problem.width is not None or not any(limit.where == "zero" for limit in problem.activation.escapes):
         return
     if measure.n_atoms and float(np.sqrt(np.mean(np.square(measure.atoms), axis=1)).min()) <= 2.0 * scout.SMALLEST:
         raise NotAttainedError(
-            f"with free mass the infimum for {phi.name} is not attained: part of the mass escapes to infinitely many "
+            f"with free mass the infimum for {problem.activation.name} is not attained: part of the mass escapes to infinitely many "
             f"infinitesimal neurons, where the energy tends to {energy:.10g} ({BOUNDED}). Give width=M.",
             measure,
         )

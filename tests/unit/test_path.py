@@ -73,6 +73,37 @@ def test_a_path_remembers_columns_and_claims_what_a_wide_search_confirms() -> No
         assert solution.energy - lower <= 2e-4 * solution.energy
 
 
+def test_an_interruption_that_no_solve_caught_leaves_the_solutions_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the few steps outside a run's rounds lost the whole path."""
+    from meanfield_backends import column_generation
+
+    calls = []
+
+    def interrupted(*given: object) -> None:
+        calls.append(given)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(column_generation, "check_size", interrupted)
+    solutions = mfo.path(data(), [9.0, 7.0, 5.0], tolerance=1e-2)
+    assert [s.two_layer.lambda1 for s in solutions] == [9.0]
+    calls[:] = [()]
+    with pytest.raises(KeyboardInterrupt):
+        mfo.path(data(), [9.0, 7.0], tolerance=1e-2)
+
+
+def test_an_interruption_while_readouts_are_fitted_keeps_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    from meanfield_backends import column_generation
+
+    def interrupted(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(column_generation, "fitted", interrupted)
+    solution = mfo.solve(data(), tolerance=1e-2)
+    assert solution.status is mfo.Status.INTERRUPTED
+    assert solution.measure.n_atoms > 0
+
+
 def test_a_memory_that_no_run_wrote_is_refused() -> None:
     """Shapes that do not belong together came up as errors of numpy."""
     memory: dict[str, object] = {}
