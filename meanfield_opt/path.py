@@ -25,6 +25,7 @@ def path(
 
     lambdas: numbers l (lambda1 = lambda2 = l) or pairs (lambda1, lambda2), as an iterable or an array (n,) or (n, 2); from large to small
     is the fastest order.
+    A hidden bias's own penalty keeps its ratio to lambda1, see ``with_penalties``.
     options: as for ``solve``. Problems with a declared symmetry are solved from scratch: their reduced form needs no start.
     Interrupted (Ctrl-C), it returns what it has: fewer solutions, and the last one has the status INTERRUPTED where its solve kept
     something. Before there is any, KeyboardInterrupt is raised.

@@ -217,7 +217,10 @@ class TwoLayerProblem(MeanFieldProblem):
         return float(0.5 * top_z * self.activation.ratio_bound() * (norm * 1.01) ** 0.5)
 
     def with_penalties(self, lambda1: float, lambda2: float) -> TwoLayerProblem:
-        """The same data under other penalties (no known answer is carried over)."""
+        """The same data under other penalties (no known answer is carried over).
+
+        A penalty of its own on the hidden bias is part of the inputs, as a multiple of lambda1, and changes with it.
+        """
         return TwoLayerProblem(
             self.activation,
             self.loss,

@@ -31,6 +31,16 @@ def test_penalties_may_be_any_iterable_or_array() -> None:
     assert [(s.two_layer.lambda1, s.two_layer.lambda2) for s in pairs] == [(9.0, 7.0), (5.0, 6.0)]
 
 
+def test_the_penalty_of_a_hidden_bias_keeps_its_ratio() -> None:
+    rng = np.random.default_rng(1)
+    x, y = rng.standard_normal((30, 1)), np.sign(rng.standard_normal((30, 2)))
+    (solution,) = mfo.path(
+        mfo.problems.dataset(x, y, lambda1=1.0, lambda2=1.0, bias_penalty=0.25), [4.0], tolerance=1e-4
+    )
+    alone = mfo.problems.dataset(x, y, lambda1=4.0, lambda2=4.0, bias_penalty=1.0)
+    assert solution.problem.fingerprint == alone.fingerprint
+
+
 def test_path_refuses_nonsense() -> None:
     """A 0-d array raised TypeError, penalties whose product overflows a warning from within, a dict gave its keys."""
     problem = data()
