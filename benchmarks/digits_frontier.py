@@ -27,7 +27,7 @@ def critical(problem: mfo.TwoLayerProblem) -> float:
     """lambda_max of lambda1 = lambda2, from 512 ascents."""
     rows = problem.geometry.preactivation(np.eye(problem.geometry.n_parameters)).T
     start = np.random.default_rng(0).standard_normal((512, rows.shape[1]))
-    _, level = ascend(problem, rows, 2.0 * problem.targets, start, 300, 0.0)
+    _, level = ascend(problem, rows, 2.0 * problem.targets, start, 300, ())
     return float(np.sqrt(level.max() * problem.tau) / 2.0)
 
 

@@ -47,7 +47,7 @@ def test_climb(benchmark: Any) -> None:
     problem = teacher()
     rows = problem.geometry.preactivation(np.eye(11)).T
     starts = np.random.default_rng(0).standard_normal((512, 11))
-    _, level = benchmark(lambda: ascend(problem, rows, problem.targets, starts, 40, 0.0))
+    _, level = benchmark(lambda: ascend(problem, rows, problem.targets, starts, 40, ()))
     assert level.min() > 0
 
 

@@ -109,15 +109,16 @@ def test_claims_are_confirmed_at_the_dual_point_they_are_made_at(monkeypatch: py
     price = pricing.price
 
     def watched(problem, carrier, state, rng, starts, gap, watch, tolerance, confirm):  # type: ignore[no-untyped-def]
-        searched.append((state.dual, confirm))
-        return price(problem, carrier, state, rng, starts, gap, watch, tolerance, confirm)
+        found = price(problem, carrier, state, rng, starts, gap, watch, tolerance, confirm)
+        searched.append((state.dual, found.sure))
+        return found
 
     monkeypatch.setattr(pricing, "price", watched)
     for seed in range(3):
         searched.clear()
         solution = mfo.solve(labels(40, 2, 0.5, seed=seed), tolerance=1e-5)
         assert solution.status is mfo.Status.SOLVED
-        assert any(confirm and dual is solution.dual for dual, confirm in searched)
+        assert any(sure and dual is solution.dual for dual, sure in searched)
 
 
 def test_columns_recalled_under_another_penalty_are_kept_where_the_energy_is_a_small_part_of_that_of_no_atoms() -> None:

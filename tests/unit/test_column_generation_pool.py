@@ -210,7 +210,7 @@ def test_the_compiled_ascent_never_falls_and_tells_the_level_it_reached(left: fl
     for kind, accuracy in ((np.float64, 1e-12), (np.float32, 1e-4)):
         ends, reached = padded(theta, 1, 4, kind), np.zeros(30, kind)
         at, z = padded(rows, 4, 16, kind), padded(dual, 4, 16, kind)
-        climb(at, z, kind(left), kind(right), ends, reached, 40, kind(0.0), kind(accuracy))
+        climb(at, z, kind(left), kind(right), ends, reached, 40, np.zeros(41, kind), kind(accuracy))
         np.testing.assert_allclose(level(ends[:, :3].astype(np.float64)), reached, rtol=accuracy)
         assert (reached >= start * (1 - accuracy)).all()
         assert np.median(reached) > 1.2 * np.median(start)

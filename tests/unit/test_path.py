@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import meanfield_opt as mfo
 
@@ -25,8 +27,8 @@ def test_a_path_ends_where_single_solves_end() -> None:
 
 def test_penalties_may_be_any_iterable_or_array() -> None:
     problem = data()
-    for given in (np.array([9.0, 7.0]), (x for x in (9, 7)), [np.float32(9), np.int64(7)], range(9, 5, -2)):
-        assert [s.two_layer.lambda1 for s in mfo.path(problem, given, tolerance=1e-2)] == [9.0, 7.0]  # type: ignore[arg-type]
+    for penalties in (np.array([9.0, 7.0]), (x for x in (9, 7)), [np.float32(9), np.int64(7)], range(9, 5, -2)):
+        assert [s.two_layer.lambda1 for s in mfo.path(problem, penalties, tolerance=1e-2)] == [9.0, 7.0]  # type: ignore[arg-type]
     pairs = mfo.path(problem, np.array([[9.0, 7.0], [5.0, 6.0]]), tolerance=1e-2)  # type: ignore[arg-type]
     assert [(s.two_layer.lambda1, s.two_layer.lambda2) for s in pairs] == [(9.0, 7.0), (5.0, 6.0)]
 
@@ -71,11 +73,11 @@ def test_a_path_remembers_columns_and_claims_what_a_wide_search_confirms() -> No
     problem = mfo.problems.dataset(rng.standard_normal((40, 3)), np.sign(rng.standard_normal((40, 2))))
     memory: dict[str, object] = {}
     solutions = mfo.path(problem, [6.0, 3.0, 1.5, 0.8], tolerance=1e-4, memory=memory)
-    assert set(memory) == {"problem", "columns", "masses", "basins"}
+    assert set(memory) == {"problem", "columns", "masses", "basins", "dual", "unknown"}
     rows = problem.geometry.preactivation(np.eye(4)).T
     for solution in solutions:
         posed, dual = solution.two_layer, solution.dual
-        x, _ = ascend(posed, rows, dual, np.random.default_rng(9).standard_normal((20_000, 4)), 60, 0.7)
+        x, _ = ascend(posed, rows, dual, np.random.default_rng(9).standard_normal((20_000, 4)), 60, ())
         x = np.vstack([x, sharpen(posed, rows, dual, x[::10], (1e-2, 1e-3, 1e-4, 1e-6))])
         top = float(posed.ratio(dual, x @ rows.T).max())
         scale = posed.loss.best_scale(dual, posed.targets, 1.0 / np.sqrt(top))
@@ -157,3 +159,37 @@ def test_a_memory_that_lacks_something_is_not_used_and_one_of_other_targets_save
         state = pool.recalled(other, carrier, None, memory, 1)
         assert state is not None
         assert state.thrift == thrift
+
+
+def test_near_penalties_take_one_search_each() -> None:
+    """A penalty next to one that was solved took a search for what is new there and another one to confirm."""
+    rng = np.random.default_rng(3)
+    problem = mfo.problems.dataset(rng.standard_normal((40, 3)), np.sign(rng.standard_normal((40, 2))))
+    solutions = mfo.path(problem, list(np.geomspace(4.0, 2.0, 5)), tolerance=1e-3)
+    assert all(solution.status is mfo.Status.SOLVED for solution in solutions)
+    assert [solution.stats["rounds"] for solution in solutions[1:]] == [1, 1, 1, 1]
+
+
+@given(seed=st.integers(0, 1000), most=st.integers(1, 60))
+def test_low_basins_are_remembered_only_where_they_are_far_apart(seed: int, most: int) -> None:
+    from meanfield_backends.colgen.basins import HIGH, LOW, memorable
+    from meanfield_backends.colgen.carrier import choose_carrier
+    from meanfield_backends.colgen.search import evening
+
+    rng = np.random.default_rng(seed)
+    problem = mfo.problems.dataset(rng.standard_normal((30, 3)), rng.standard_normal((30, 1)))
+    carrier = choose_carrier(problem.geometry, problem.activation)
+    centres = rng.standard_normal((8, 4))
+    x = np.vstack([centre + 1e-2 * rng.standard_normal((20, 4)) for centre in centres])
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    level = np.sort(rng.uniform(0.3, 1.1, x.shape[0]))[::-1]
+    kept = memorable(carrier, x, level, most)
+    assert 1 <= kept.shape[0] <= most or not (level > LOW).any()
+    index = (kept @ x.T).argmax(axis=1)
+    np.testing.assert_allclose(kept, x[index], atol=1e-12)
+    unit = kept @ evening(carrier.geometry)[1]
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    low = level[index] <= HIGH
+    cosine = unit[low] @ unit[low].T - np.eye(int(low.sum()))
+    assert level[index].min() > LOW
+    assert cosine.max(initial=-1.0) <= 1.0 - 0.4 * 0.1**2

@@ -16,6 +16,8 @@ from meanfield_opt.problem import TwoLayerProblem
 from meanfield_opt.threads import share
 
 Array = NDArray[np.float64]
+#: numbers of steps, in order, and the levels that a start must have reached after them
+Floors = tuple[tuple[int, float], ...]
 
 #: starts that one thread takes at a time
 BLOCK = 64
@@ -38,13 +40,13 @@ def ascend(
     dual: Array,
     theta: Array,
     steps: int,
-    floor: float,
+    floors: Floors,
     watch: Callable[[], bool] | None = None,
     threads: int = 1,
 ) -> tuple[Array, Array]:
     """First-order ascent from ``theta`` (N, n) while ``watch`` allows: where it ends, of unit length, and the levels there.
 
-    rows: A (P, n). floor: starts still below this level after a dozen steps are given up where they are. Starts that were not
+    rows: A (P, n). floors: steps and the levels below which a start is given up after them, linear between. Starts that were not
     reached in time are left out; some always are.
     """
     from .climb import climb, padded  # compiled on first use
@@ -56,7 +58,10 @@ def ascend(
     at, z = padded(rows.T / size, 4, 16, kind), padded(dual / height, 4, 16, kind)
     unit = (size * height) ** 2 / problem.tau
     left, right = (kind(slope) for slope in _slopes(problem))
-    bottom = kind(floor / unit)
+    bottom = np.zeros(steps + 1, kind)
+    if floors:
+        after, least_level = np.array(floors).T
+        bottom[:] = np.interp(np.arange(steps + 1.0), after, least_level, left=0.0) / unit
     least = kind(1e-9 if kind is np.float64 else 1e-6)
     x, level = padded(unit_rows(theta), 1, 4, kind), np.zeros(theta.shape[0], kind)
     done = np.zeros(theta.shape[0], dtype=bool)

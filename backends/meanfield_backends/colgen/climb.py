@@ -30,7 +30,7 @@ def padded(x: NDArray[Any], rows: int, columns: int, dtype: type[np.floating[Any
     no_rewrites=True,
     no_cfunc_wrapper=True,
 )
-def _climb(at, dual, left, right, theta, level, iterations, floor, least, h, push, q, pull, trial, last):  # type: ignore[no-untyped-def]
+def _climb(at, dual, left, right, theta, level, iterations, floors, least, h, push, q, pull, trial, last):  # type: ignore[no-untyped-def]
     real = at.dtype.type
     zero, one = real(0.0), real(1.0)
     # keep: the share of a step that gained which goes into the next one
@@ -103,7 +103,7 @@ def _climb(at, dual, left, right, theta, level, iterations, floor, least, h, pus
                     break
                 for i in range(n):
                     last[i] = zero
-            if step >= 12 and best < floor:
+            if best < floors[step]:
                 break
             for i in range(n):
                 trial[i] = theta[start, i] + gamma * pull[i] + last[i]
@@ -118,15 +118,15 @@ def climb(
     theta: NDArray[Any],
     level: NDArray[Any],
     iterations: int,
-    floor: np.floating[Any],
+    floors: NDArray[Any],
     least: np.floating[Any],
 ) -> None:
     """Ascend from each row of ``theta`` (N, n) in place; ``level`` (N,) gets |Z phi(A theta)|^2 at the end, |theta| = 1.
 
-    at: A^T (n, P). dual: Z (d, P). n and d are multiples of four (``padded``), and all of one type, numbers included. floor: after 12 steps
-    starts below this level are given up; they do not matter. least: relative gain of a step that ends the ascent.
+    at: A^T (n, P). dual: Z (d, P). n and d are multiples of four (``padded``), and all of one type, numbers included. floors (iterations + 1,):
+    starts below this level after so many steps are given up; they do not matter. least: relative gain of a step that ends the ascent.
     """
     n, kind = at.shape[0], at.dtype
     # room is made here: each allocation would cost a tenth of a second of compilation
     room = [*np.empty((2, at.shape[1]), kind), np.empty(dual.shape[0], kind), *np.empty((3, n), kind)]
-    _climb(at, dual, left, right, theta, level, iterations, floor, least, *room)
+    _climb(at, dual, left, right, theta, level, iterations, floors, least, *room)

@@ -16,10 +16,11 @@ from meanfield_opt.backend import SolveOptions
 from meanfield_opt.problem import TwoLayerProblem
 
 from .ascent import sharpen
+from .basins import MOST_BASINS, different, memorable, ranked
 from .bound import lower_estimate, relative_gap
 from .carrier import Carrier
-from .pool import master, master_accuracy
-from .pricing import EPSILONS, LOW, MOST_BASINS, different, ranked
+from .pool import master, master_accuracy, worth
+from .pricing import roundings
 from .search import evening, levels
 from .state import State, Stopwatch
 from .work import masters_a_search
@@ -45,6 +46,7 @@ def follow(
     gap: float,
     options: SolveOptions,
     watch: Stopwatch,
+    steps: int = STEPS,
 ) -> None:
     """Masters until the basins known are violated by little, beside ``gap`` (of the search before) or the tolerance; for pools.
 
@@ -57,23 +59,26 @@ def follow(
     state.settled = math.inf
     wanted = max(SETTLED * options.tolerance, SHARE * gap)
     bar, here = NEAR, gap
-    for _ in range(int(min(STEPS, SEARCHES * masters_a_search(problem, carrier, state.column_masses)))):
+    for _ in range(int(min(steps, SEARCHES * masters_a_search(problem, carrier, state.column_masses)))):
         known = state.columns if state.basins is None else np.vstack([state.columns, state.basins])
         level = levels(problem, state.dual, problem.features(carrier.patterns(known)), carrier.cost(known))
         order = np.argsort(-level, kind="stable")
-        near = different(known[order[level[order] > bar]], MOST_FOLLOWED, float(np.clip(here, 1e-2, 0.05)), lengths)
+        most = MOST_FOLLOWED if here < 0.02 else MOST_FOLLOWED // 3
+        near = different(known[order[level[order] > bar]], most, float(np.clip(here, 1e-2, 0.05)), lengths)
         if near.shape[0] == 0 or watch.over():
             return
-        sharp = sharpen(problem, rows, state.dual, near, EPSILONS[2:], state.threads)
+        sharp = sharpen(
+            problem, rows, state.dual, near, roundings(carrier, 2, max(here, options.tolerance)), state.threads
+        )
         x, level = ranked(problem, carrier, state.dual, [sharp, known])
-        state.basins = different(x[level > LOW], MOST_BASINS, 1e-2, lengths)
+        state.basins = memorable(carrier, x, level, MOST_BASINS)
         here = relative_gap(state.energy, lower_estimate(problem, state.dual, float(level[0])))
         LOGGER.debug("followed %d basins: gap %.2e beside %.2e", near.shape[0], here, wanted)
         if here <= wanted:
             state.settled = here
             return
         bar = max(NEAR, 1.0 - max(LEAST, 3.0 * here))  # levels move by about as much as they are violated
-        new = different(x[level > 1.0 + max(0.02 * here, 0.1 * options.tolerance)], MOST_NEW, min(0.05, here), lengths)
+        new = different(x[level > 1.0 + worth(carrier, here, options.tolerance)], MOST_NEW, min(0.05, here), lengths)
         if not master(
             problem, carrier, state, new, master_accuracy(problem, carrier, state, here, options.tolerance), here
         ):

@@ -26,6 +26,8 @@ Array = NDArray[np.float64]
 #: rounds that may pass without a gain that matters at the tolerance asked for; with a pool, whose searches refute claims by basins that
 #: hardly change the energy
 PATIENCE, POOLED = 8, 60
+#: masters in a row on columns of another penalty, at most, before the first search
+RECALLED_STEPS = 8
 
 LOGGER = logging.getLogger(__name__)
 
@@ -49,11 +51,11 @@ def run(problem: TwoLayerProblem, options: SolveOptions, settings: Settings) -> 
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
         LOGGER.info("interrupted after %.1f s; returning the best so far", watch.seconds())
-    pool.remember(problem, state, memory)
     if banked:
         bank_master.finish(problem, carrier, state, options.tolerance)
     else:
         ending.finish(problem, carrier, state, options.tolerance, watch.over())
+    pool.remember(problem, state, memory)
     state.lower = min(state.lower, state.energy)  # an estimate above an energy that was reached is refuted
     stats = {
         "seconds": watch.seconds(),
@@ -78,7 +80,7 @@ def _rounds(
     stalled, gap = 0, state.recalled
     pooled = pool.applies(problem, carrier)
     if pooled and state.columns is not None:
-        follow(problem, carrier, state, gap, options, watch)
+        follow(problem, carrier, state, min(gap, state.unknown), options, watch, RECALLED_STEPS)
     for _ in range(most):
         state.rounds += 1
         sure = stalled > 0
@@ -86,7 +88,7 @@ def _rounds(
             sure = sure or state.settled <= options.tolerance
             starts = int(settings.starts * state.thrift)
             found = pricing.price(problem, carrier, state, rng, starts, gap, watch.over, options.tolerance, sure)
-            state.settled = math.inf
+            state.settled, sure = math.inf, found.sure
         else:
             found = search(
                 problem,
@@ -100,6 +102,8 @@ def _rounds(
         # a search that was cut short says little about the present dual point
         here = _estimate(problem, carrier, state, found, not watch.over(), pooled)
         gap = relative_gap(state.energy, state.lower)
+        if state.rounds == 1:
+            state.unknown = here
         state.history.append((watch.seconds(), state.energy, state.lower, state.particles.count))
         LOGGER.debug("round %d energy %.12g gap %.2e atoms %d", state.rounds, state.energy, gap, state.particles.count)
         if options.progress is not None:
@@ -108,9 +112,9 @@ def _rounds(
         if gap <= options.tolerance:
             if sure and (stalled > 0 or state.best_dual is state.dual):
                 return Status.SOLVED
-            # look again at this dual point, more widely, before believing it
-            stalled, state.dual = 1, state.dual if state.best_dual is None else state.best_dual
-            continue
+            if not watch.over():  # look again at this dual point, more widely, before believing it
+                stalled, state.dual = 1, state.dual if state.best_dual is None else state.best_dual
+                continue
         if watch.over():
             # what the search has just found is never thrown away: at the least it beats the zero measure
             if not (

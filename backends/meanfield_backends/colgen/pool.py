@@ -21,12 +21,13 @@ from meanfield_opt.measure import Measure
 from meanfield_opt.problem import TwoLayerProblem
 
 from .ascent import unit_rows
+from .basins import MOST_BASINS, different
 from .carrier import Carrier, ThetaCarrier
 from .columns import chosen, features_of, lengths, outputs
 from .improve import with_random
 from .masses import interior_point
 from .master import master_energy
-from .pricing import MOST_BASINS, MOST_NEW, different
+from .pricing import MOST_NEW
 from .reduce import merge, prune
 from .search import Found, evening, spread
 from .slide import Particles, slide
@@ -46,7 +47,7 @@ MOST_WIDE = 2500
 #: slack, relative to that of no response at all, above which columns are dropped: their basins are remembered
 SLACK = 0.03
 #: what the option ``memory`` holds
-REMEMBERED = {"problem", "columns", "masses", "basins"}
+REMEMBERED = {"problem", "columns", "masses", "basins", "dual", "unknown"}
 #: relative gap to expect from the columns of another penalty: at most, and beside the change of the penalty's logarithm
 RECALLED, CHANGED = 0.15, 0.4
 #: share of the starts of a search where basins of another penalty are known: beside the change of the penalty's logarithm, at least and at most.
@@ -103,7 +104,14 @@ def begin(
 def remember(problem: TwoLayerProblem, state: State, memory: dict[str, Any] | None) -> None:
     """Columns, masses and basins go into the option ``memory``, where there is one."""
     if memory is not None and state.columns is not None:
-        memory.update(problem=problem, columns=state.columns, masses=state.column_masses, basins=state.basins)
+        memory.update(
+            problem=problem,
+            columns=state.columns,
+            masses=state.column_masses,
+            basins=state.basins,
+            dual=state.dual,
+            unknown=state.unknown,
+        )
 
 
 def recalled(
@@ -126,6 +134,9 @@ def recalled(
     # basins of other targets or of another activation say nothing about how many starts are needed
     alike = known.activation == problem.activation and np.array_equal(known.targets, problem.targets)
     change = max(abs(math.log(new / old)) for old, new in pairs) if alike else math.inf
+    if alike:  # the levels of columns tell which of them the master begins with
+        state.dual = memory["dual"] * math.sqrt(problem.tau / known.tau)
+        state.unknown = memory["unknown"]
     state.threads, state.thrift = threads, float(np.clip(THRIFT * change, LEAST_THRIFT, MOST_THRIFT))
     extra = np.zeros((0, carrier.dimension))
     if start is not None and start.neurons is not None and start.neurons.shape[1] == carrier.dimension:
@@ -208,9 +219,17 @@ def round_(
     new = np.zeros((0, carrier.dimension))
     if found is not None:
         new = different(
-            found.x[found.level > 1.0][: 4 * MOST_BASINS], MOST_NEW, min(0.05, gap), evening(carrier.geometry)[1]
+            found.x[found.level > 1.0 + worth(carrier, gap, options.tolerance)][: 4 * MOST_BASINS],
+            MOST_NEW,
+            min(0.05, gap),
+            evening(carrier.geometry)[1],
         )
     return master(problem, carrier, state, new, master_accuracy(problem, carrier, state, gap, options.tolerance), gap)
+
+
+def worth(carrier: Carrier, gap: float, tolerance: float) -> float:
+    """Violations below this are not worth a column at this gap: what is left of them shows later. On uneven inputs any is."""
+    return max(0.02 * gap, 0.1 * tolerance) if spread(carrier.geometry) <= UNEVEN else 0.0
 
 
 def master_accuracy(problem: TwoLayerProblem, carrier: Carrier, state: State, gap: float, tolerance: float) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +17,12 @@ from numpy.typing import NDArray
 from meanfield_opt.problem import TwoLayerProblem
 
 from .ascent import ascend, sharpen, unit_rows
+from .basins import MOST_BASINS, different, memorable, ranked, unlike
 from .bound import lower_estimate, relative_gap
 from .carrier import Carrier
-from .search import Found, evening, levels
+from .search import Found, evening, levels, spread
 from .state import State
-from .work import WORK, fresh_starts, master_work, start_work, steps_of
+from .work import UNEVEN, WORK, fresh_starts, master_work, start_work, steps_of
 
 Array = NDArray[np.float64]
 
@@ -30,14 +32,13 @@ LOGGER = logging.getLogger(__name__)
 MOST_SHARP = 512
 #: columns added a round
 MOST_NEW = 600
-#: basins remembered
-MOST_BASINS = 2048
 #: relative gap above which maxima need not be exact
 FAR = 0.1
-#: levels below which a basin is not remembered
-LOW = 0.9
-#: level below which a start is given up after a dozen steps, and below which the end of its ascent is not made exact
-FLOOR, HOPE = 0.7, 0.97
+#: levels below which a start is given up after so many steps. On teachers of ten inputs they halve the steps; of the starts that end above 0.985
+#: nine in ten are kept
+FLOORS = ((20, 0.65), (25, 0.8), (30, 0.9), (36, 0.95), (45, 0.97))
+#: level below which the end of an ascent is not made exact
+HOPE = 0.97
 #: sizes of groups of further starts in one search: while each meets at least so many new violated maxima (this share of those known, once
 #: starts have cost as much as masters do), and all together no more
 MORE, FEW, SHARE, ENOUGH = (0.25, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0), 4, 0.05, 300
@@ -47,24 +48,93 @@ UNKNOWN = 0.1
 CONFIRM = 3
 #: ends of ascents made exact together, best first, and the share of new violated ones below which the rest is left
 BATCH, YIELD = 64, 0.03
-EPSILONS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8)
+#: roundings of kinks, one after the other; the finest one that maxima are worth, beside the gap
+EPSILONS, FINE = (1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8), 1e-4
 
 
-def different(x: Array, limit: int, angle: float, lengths: Array) -> Array:
-    """Up to ``limit`` of the weights x (N, n), the first ones, scaled to length 1.
+@dataclass
+class _Look:
+    """One search at one dual point. bar: violations below it are not worth looking for. exact: ends made exact in one go, at most.
 
-    No two have patterns x lengths within ``angle`` (at least 5e-6) of each other. lengths (n, n): A^T A to the power 1/2, up to a factor.
+    x (N, n) and level (N,): what was found, best first. tried: where Newton's method has begun or ended.
     """
-    from .apart import apart  # compiled on first use
 
-    if x.shape[0] == 0:
+    problem: TwoLayerProblem
+    carrier: Carrier
+    state: State
+    rng: np.random.Generator
+    watch: Callable[[], bool]
+    tolerance: float
+    bar: float
+    exact: int
+    x: Array
+    level: Array
+    tried: list[Array] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.evener, self.lengths = evening(self.carrier.geometry)
+        self.rows = self.carrier.patterns(np.eye(self.carrier.dimension)).T
+        self.dual, self.steps = self.state.dual, steps_of(self.carrier)
+        self.uneven = spread(self.carrier.geometry) > UNEVEN
+
+    def levels(self, x: Array) -> Array:
+        return levels(self.problem, self.dual, self.problem.features(self.carrier.patterns(x)), self.carrier.cost(x))
+
+    def maxima(self, x: Array) -> Array:
+        """Where first-order ascent ends, best first, no two alike."""
+        threads = self.state.threads
+        climbed, level = ascend(self.problem, self.rows, self.dual, x, self.steps, FLOORS, self.watch, threads)
+        return different(climbed[np.argsort(-level, kind="stable")][: 4 * MOST_BASINS], MOST_BASINS, 1e-2, self.lengths)
+
+    def unmet(self, x: Array) -> Array:
+        """Those that are hopeful and not where others are or were that have been made exact."""
+        x = x[self.levels(x) > HOPE]
+        return x[unlike(x, np.vstack([x[:0], *self.tried]), self.lengths)]
+
+    def violated(self) -> Array:
+        return different(self.x[self.level > 1.0], MOST_BASINS, 1e-2, self.lengths)
+
+    def sharpen(self, x: Array, epsilons: tuple[float, ...]) -> Array:
+        return sharpen(self.problem, self.rows, self.dual, x, epsilons, self.state.threads)
+
+    def best_sharpened(self, x: Array, old: Array, least: float) -> list[Array]:
+        """The starts x (best first) made exact as long as in each batch at least so many lead to violations that are not in ``old``."""
+        ends, done = [], 0
+        while done < min(x.shape[0], self.exact) and not self.watch():
+            ends.append(self.sharpen(x[done : done + BATCH], self.roundings(1)))
+            done += BATCH
+            new = ends[-1][self.levels(ends[-1]) > 1.0 + self.bar]
+            # where one input counts far more than others, maxima that matter look alike
+            if np.count_nonzero(self.uneven | unlike(new, old, self.lengths)) < least:
+                break
+            old = np.vstack([old, new])
+        self.tried += [x[:done], *ends]
+        return ends
+
+    def add(self, parts: list[Array]) -> None:
+        self.x, self.level = ranked(self.problem, self.carrier, self.dual, [self.x, *parts])
+
+    def roundings(self, first: int) -> tuple[float, ...]:
+        return roundings(self.carrier, first, self.tolerance)
+
+    def bearable(self) -> bool:
+        """Whether what was found leaves the gap within the tolerance."""
+        lower = lower_estimate(self.problem, self.dual, float(self.level[0]))
+        return relative_gap(self.state.energy, lower) <= self.tolerance
+
+    def random(self, count: int) -> Array:
+        """Random weights, every other one such that patterns vary alike in all directions."""
+        x = self.rng.standard_normal((count, self.evener.shape[0]))
+        x[::2] = x[::2] @ self.evener
         return x
-    unit = unit_rows(x @ lengths)
-    most = 1.0 - max(1e-11, 0.5 * angle * angle)
-    # rows that are close are close in every coordinate: the one that varies most is compared first
-    key = np.ascontiguousarray(unit[:, int(np.argmax(unit.std(axis=0)))])
-    chosen = apart(unit, np.argsort(key), key, most, np.sqrt(2.0 * (1.0 - most)) + 1e-12, limit)
-    return unit_rows(x[chosen])
+
+    def near(self, x: Array, count: int, decades: tuple[float, float]) -> Array:
+        """Random neighbours of the weights x, at distances of 10 to these powers measured on patterns of length 1."""
+        if x.shape[0] == 0:
+            return x
+        base = unit_rows(x[self.rng.integers(x.shape[0], size=count)] @ self.lengths)
+        noise = unit_rows(self.rng.standard_normal(base.shape)) * 10.0 ** self.rng.uniform(*decades, (count, 1))
+        return np.asarray((base + noise) @ self.evener)
 
 
 def price(
@@ -81,105 +151,98 @@ def price(
     """Exact local maxima of the level at the present dual point, best first; ``state.basins`` is renewed.
 
     starts: random ones in one dimension; more in proportion to the dimensions. gap: of the round before. tolerance: the relative
-    gap asked for; violations of less than half of it are not worth looking for. confirm: whether to look until a gap of the tolerance can be
-    believed; the search then takes half as many starts as all searches before it together, at least, unless it refutes that gap.
+    gap asked for; violations of less than half of it are not worth looking for. confirm: whether to look at least until a gap of the tolerance can
+    be believed. So does every search that has met nothing against it: it then takes half as many starts as all searches before it
+    together, at least, unless that gap is refuted on the way, and the result says whether it was ``sure``.
     """
-    n, dual = carrier.dimension, state.dual
-    evener, lengths = evening(carrier.geometry)
-    rows = carrier.patterns(np.eye(n)).T
-    active = _active(problem, carrier, state)
-    steps, cost = steps_of(carrier), start_work(problem, carrier)
+    n = carrier.dimension
     wide = fresh_starts(problem, carrier, starts)
-    most = int(min(MOST_BASINS, max(WORK / cost, starts)))
     exact = int(np.clip(WORK / (16.0 * problem.n_samples * n * (n + 4.0)), 16, MOST_SHARP))
-    aimed = rng.standard_normal((wide // 8 + 8, problem.n_outputs))
-    aimed[: 2 * problem.n_outputs] = np.vstack([np.eye(problem.n_outputs), -np.eye(problem.n_outputs)])
-    known = active if state.basins is None else np.vstack([active, state.basins])
-    near = _near(active, wide // 8, (-1.5, 0.0), evener, lengths, rng)
-    across = _across(carrier, known[active.shape[0] :][: max(8, wide // 32)])
     settled = math.isfinite(state.settled) and state.basins is not None
     if settled:  # what is left are basins that nobody knows: it has to be seen how far they reach
         gap = max(state.settled, UNKNOWN * gap)
-    first = np.vstack(
-        [known[: 0 if settled else None], _random(wide, evener, rng), carrier.pull(aimed @ dual), near, across]
-    )
+    none = (np.zeros((0, n)), np.zeros(0))
+    look = _Look(problem, carrier, state, rng, watch, tolerance, max(0.02 * gap, 0.5 * tolerance), exact, *none)
+    active = _active(problem, carrier, state)
+    sure = _first(look, active, starts, wide, gap, settled, confirm)
+    sure = _more(look, active, wide, gap, sure)
+    most = int(min(MOST_BASINS, max(WORK / start_work(problem, carrier), starts)))
+    state.basins = memorable(carrier, look.x, look.level, most)
+    return Found(look.x, look.level, look.x[:0], sure)
 
-    def maxima(x: Array) -> Array:
-        """Where first-order ascent ends, best first, no two alike."""
-        climbed, level = ascend(problem, rows, dual, x, steps, FLOOR, watch, state.threads)
-        return different(climbed[np.argsort(-level, kind="stable")][: 4 * MOST_BASINS], MOST_BASINS, 1e-2, lengths)
 
-    def unmet(x: Array, met: Array) -> Array:
-        """Those that are hopeful and not where others are or were that have been made exact."""
-        level = levels(problem, dual, problem.features(carrier.patterns(x)), carrier.cost(x))
-        x = x[level > HOPE]
-        near = (unit_rows(x @ lengths) @ unit_rows(met @ lengths).T).max(axis=1, initial=-1.0)
-        return np.asarray(x[near < 1.0 - 2e-4])
-
-    def sharpened(x: Array, epsilons: tuple[float, ...]) -> list[Array]:
-        """Those of the starts x (best first) that are worth it, made exact; ``tried`` gets the starts."""
-        ends, done = [], 0
-        while done < min(x.shape[0], exact) and not watch():
-            ends.append(sharpen(problem, rows, dual, x[done : done + BATCH], epsilons, state.threads))
-            done += BATCH
-            level = levels(problem, dual, problem.features(carrier.patterns(ends[-1])), carrier.cost(ends[-1]))
-            if np.count_nonzero(level > 1.0 + bar) < (YIELD * BATCH if not confirm else 1):
-                break
-        tried.append(x[:done])
-        return ends
-
-    bar, tried = max(0.02 * gap, 0.5 * tolerance), [known] if settled else []
-    apart = maxima(first)
-    few = min(starts, exact)
-    sharp = [apart]
+def _first(look: _Look, active: Array, starts: int, wide: int, gap: float, settled: bool, confirm: bool) -> bool:
+    """The first starts, random ones and about what is known; whether what they meet leaves the gap within the tolerance."""
+    state, rng, dual, outputs = look.state, look.rng, look.dual, look.problem.n_outputs
+    aimed = rng.standard_normal((wide // 8 + 8, outputs))
+    aimed[: 2 * outputs] = np.vstack([np.eye(outputs), -np.eye(outputs)])
+    known = active if state.basins is None else np.vstack([active, state.basins])
+    near = look.near(active, wide // 8, (-1.5, 0.0))
+    across = _across(look.carrier, known[active.shape[0] :][: max(8, wide // 32)])
+    first = [known[: 0 if settled else None], look.random(wide), look.carrier.pull(aimed @ dual), near, across]
+    apart = look.maxima(np.vstack(first))
+    state.starts += sum(x.shape[0] for x in first)
+    few = min(starts, look.exact)
+    parts = [apart]
     groups: list[tuple[Array, tuple[float, ...]]] = [(apart[:few], EPSILONS[1:4])]
     if settled or gap <= FAR:
-        close = _near(active, few, (-4.0, -0.5), evener, lengths, rng)
+        close = look.near(active, few, (-4.0, -0.5))
+        groups = [(close, look.roundings(3))]
         if settled:
-            sharp += [known, *sharpened(unmet(apart, known), EPSILONS[1:])]
-            groups = [(close, EPSILONS[3:])]
+            look.tried.append(known)
+            least = 1 if confirm else YIELD * BATCH
+            parts += [known, *look.best_sharpened(look.unmet(apart), known, least)]
         else:
-            groups = [(apart[:exact], EPSILONS[1:]), (np.vstack([active[:exact], close]), EPSILONS[3:])]
+            groups = [
+                (apart[: look.exact], look.roundings(1)),
+                (np.vstack([active[: look.exact], close]), look.roundings(3)),
+            ]
     for x, epsilons in groups:
-        if x.shape[0] and not watch():
-            sharp.append(sharpen(problem, rows, dual, x, epsilons, state.threads))
-            tried.append(x)
-    tried += sharp[1:]
-    x, level = ranked(problem, carrier, dual, sharp)
-    met, spent = 0, 0.0
+        if x.shape[0] and not look.watch():
+            parts.append(look.sharpen(x, epsilons))
+            look.tried += [x, parts[-1]]
+    look.add(parts)
+    if look.bearable() and not confirm:  # what was left because little came of it may refute the gap
+        look.add(look.best_sharpened(look.unmet(apart), look.violated(), 1))
+    return look.bearable()
+
+
+def _more(look: _Look, active: Array, wide: int, gap: float, sure: bool) -> bool:
+    """Groups of further starts. sure: they are to confirm; otherwise they go on while they meet enough. Whether the gap was confirmed."""
+    problem, carrier, state = look.problem, look.carrier, look.state
     columns = MOST_NEW + (0 if state.columns is None else state.columns.shape[0])
-    master = master_work(problem, columns)
-    wanted, state.starts = max(state.starts // 2, CONFIRM * wide), state.starts + first.shape[0]
-    for size in _sizes(wanted if confirm else 0, wide) if confirm or gap <= FAR else ():
+    master, cost = master_work(problem, columns), start_work(problem, carrier)
+    met, spent = 0, 0.0
+    for size in _sizes(max(state.starts // 2, CONFIRM * wide) if sure else 0, wide) if sure or gap <= FAR else ():
         # a master takes no more columns; what else is violated shows at the next dual point
-        full = not confirm and different(x[level > 1.0], MOST_NEW, min(0.05, gap), lengths).shape[0] == MOST_NEW
-        refuted = confirm and relative_gap(state.energy, lower_estimate(problem, dual, float(level[0]))) > tolerance
-        if watch() or full or refuted:
+        full = not sure and look.violated()[:MOST_NEW].shape[0] == MOST_NEW
+        if look.watch() or full or (sure and not look.bearable()):
             break
         # the more starts, the more of the small basins; they may cost as much as a few masters
         part = int(size * wide)
-        again = carrier.pull(rng.standard_normal((part, problem.n_outputs)) @ dual)
-        near = _near(active, part, (-1.0, 0.3), evener, lengths, rng)
-        sharp = [maxima(np.vstack([_random(2 * part, evener, rng), again, near]))]
-        old = different(x[level > 1.0], MOST_BASINS, 1e-2, lengths)
-        sharp += sharpened(unmet(sharp[0], np.vstack(tried)), EPSILONS[1:])
-        tried += sharp[1:]
-        more, heights = ranked(problem, carrier, dual, sharp)
-        news = unmet(different(more[heights > 1.0 + bar], MOST_BASINS, 1e-2, lengths), old).shape[0]
-        x, level = np.vstack([x, more]), np.concatenate([level, heights])
-        order = np.argsort(-level, kind="stable")
-        x, level = x[order], level[order]
-        met += news
-        LOGGER.debug(
-            "%d further starts: %d new violated maxima beside %d, top %.6f", 4 * part, news, old.shape[0], level[0]
-        )
-        spent += 0.5 * cost * 4 * part
+        again = carrier.pull(look.rng.standard_normal((part, problem.n_outputs)) @ look.dual)
+        starts = np.vstack([look.random(2 * part), again, look.near(active, part, (-1.0, 0.3))])
+        ends, old = look.maxima(starts), look.violated()
+        sharp = look.best_sharpened(look.unmet(ends), old, 1 if sure else YIELD * BATCH)
+        new = np.vstack([ends[:0], *sharp])
+        new = different(new[look.levels(new) > 1.0 + look.bar], MOST_BASINS, 1e-2, look.lengths)
+        news = int(np.count_nonzero(unlike(new, old, look.lengths)))
+        look.add([ends, *sharp])
+        top, count = look.level[0], starts.shape[0]
+        LOGGER.debug("%d further starts: %d new violated maxima beside %d, top %.6f", count, news, old.shape[0], top)
+        state.starts += count
+        met, spent = met + news, spent + 0.5 * cost * count
         few_news = news < SHARE * old.shape[0] and spent > master
-        state.starts += 4 * part
-        if not confirm and (news < FEW * max(1.0, size) or few_news or met > ENOUGH):
+        if not sure and (news < FEW * max(1.0, size) or few_news or met > ENOUGH):
             break
-    state.basins = different(x[level > LOW], most, 1e-2, lengths)
-    return Found(x, level, x[:0])
+    return sure and look.bearable() and not look.watch()
+
+
+def roundings(carrier: Carrier, first: int, gap: float) -> tuple[float, ...]:
+    """Roundings of kinks from this one on, as fine as maxima need to be at this gap; all of them on uneven inputs."""
+    if spread(carrier.geometry) > UNEVEN:
+        return EPSILONS[first:]
+    return tuple(eps for eps in EPSILONS[first:] if eps >= FINE * gap) or EPSILONS[first : first + 1]
 
 
 def _sizes(wanted: int, wide: int) -> Iterator[float]:
@@ -189,32 +252,6 @@ def _sizes(wanted: int, wide: int) -> Iterator[float]:
     while wanted > 0:
         yield 0.25
         wanted -= wide
-
-
-def _random(count: int, evener: Array, rng: np.random.Generator) -> Array:
-    """Random weights, every other one such that patterns vary alike in all directions."""
-    x = rng.standard_normal((count, evener.shape[0]))
-    x[::2] = x[::2] @ evener
-    return x
-
-
-def ranked(problem: TwoLayerProblem, carrier: Carrier, dual: Array, parts: list[Array]) -> tuple[Array, Array]:
-    """These weights with their levels, best first."""
-    x = np.vstack(parts)
-    level = levels(problem, dual, problem.features(carrier.patterns(x)), carrier.cost(x))
-    order = np.argsort(-level, kind="stable")
-    return x[order], level[order]
-
-
-def _near(
-    x: Array, count: int, decades: tuple[float, float], evener: Array, lengths: Array, rng: np.random.Generator
-) -> Array:
-    """Random neighbours of the weights x, at distances of 10 to these powers measured on patterns of length 1."""
-    if x.shape[0] == 0:
-        return x
-    base = unit_rows(x[rng.integers(x.shape[0], size=count)] @ lengths)
-    noise = unit_rows(rng.standard_normal(base.shape)) * 10.0 ** rng.uniform(*decades, (count, 1))
-    return np.asarray((base + noise) @ evener)
 
 
 def _across(carrier: Carrier, x: Array) -> Array:

@@ -37,6 +37,7 @@ class Found:
     x: Array
     level: Array
     images: Array
+    sure: bool = False
 
     @property
     def top(self) -> float:

@@ -51,6 +51,8 @@ class State:
     thrift: float = 1.0
     #: relative gap to expect where columns are those of another penalty
     recalled: float = 1.0
+    #: relative gap that the first search found at another penalty, where known basins were settled
+    unknown: float = 1.0
     starts: int = 0
     #: the relative gap at the present dual point as far as ``basins`` tell, which are exact maxima there; inf where they are not
     settled: float = math.inf

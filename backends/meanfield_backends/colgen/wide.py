@@ -19,11 +19,11 @@ from meanfield_opt.solution import Status
 
 from . import pool
 from .ascent import ascend, unit_rows
+from .basins import different
 from .bound import lower_estimate, relative_gap
 from .carrier import Carrier
 from .glide import glide
 from .improve import with_random
-from .pricing import different
 from .reduce import merge, prune
 from .search import Found, evening, levels, spread
 from .slide import Particles
@@ -201,7 +201,7 @@ def _price(run: Run, state: State, gap: float, confirm: bool) -> Found:
     new = new[value[new] > 1.0]
     parts = [(high, value)]
     if gap <= FAR or confirm:
-        parts.append(ascend(problem, run.rows, state.dual, best, EXACT, 0.0, None, state.threads))
+        parts.append(ascend(problem, run.rows, state.dual, best, EXACT, (), None, state.threads))
     else:
         new = np.concatenate([order[:BEST], new])
     if new.size:

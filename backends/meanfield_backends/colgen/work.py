@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 #: multiplications spent on first-order ascent in one search, and on Newton's method in one group of starts
 WORK = 1e10
 #: first-order steps of one ascent, beside one for every two dimensions
-STEPS = 40
+STEPS = 55
 #: ratio of input scales above which the first columns are drawn, not slid, and masters are as exact as can be
 UNEVEN = 300.0
 #: random starts of a search in one dimension, by which masters are judged cheap

@@ -1,0 +1,67 @@
+"""Sets of weights where the level has local maxima: told apart, ordered, remembered."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meanfield_opt.problem import TwoLayerProblem
+
+from .ascent import unit_rows
+from .carrier import Carrier
+from .search import evening, levels, spread
+from .work import UNEVEN
+
+Array = NDArray[np.float64]
+
+#: basins remembered
+MOST_BASINS = 2048
+#: levels below which basins are remembered only if they are far from each other, and not at all
+HIGH, LOW = 0.98, 0.5
+#: and not at all on uneven inputs
+NEAR = 0.9
+
+
+def different(x: Array, limit: int, angle: float, lengths: Array) -> Array:
+    """Up to ``limit`` of the weights x (N, n), the first ones, scaled to length 1.
+
+    No two have patterns x lengths within ``angle`` (at least 5e-6) of each other. lengths (n, n): A^T A to the power 1/2, up to a factor.
+    """
+    from .apart import apart  # compiled on first use
+
+    if x.shape[0] == 0:
+        return x
+    unit = unit_rows(x @ lengths)
+    most = 1.0 - max(1e-11, 0.5 * angle * angle)
+    # rows that are close are close in every coordinate: the one that varies most is compared first
+    key = np.ascontiguousarray(unit[:, int(np.argmax(unit.std(axis=0)))])
+    chosen = apart(unit, np.argsort(key), key, most, np.sqrt(2.0 * (1.0 - most)) + 1e-12, limit)
+    return unit_rows(x[chosen])
+
+
+def ranked(problem: TwoLayerProblem, carrier: Carrier, dual: Array, parts: list[Array]) -> tuple[Array, Array]:
+    """These weights with their levels, best first."""
+    x = np.vstack(parts)
+    level = levels(problem, dual, problem.features(carrier.patterns(x)), carrier.cost(x))
+    order = np.argsort(-level, kind="stable")
+    return x[order], level[order]
+
+
+def unlike(x: Array, met: Array, lengths: Array) -> NDArray[np.bool_]:
+    """Whether the weights x (N, n) are not where any of ``met`` (M, n) is, within an angle of 0.02; lengths: see ``different``."""
+    near = (unit_rows(x @ lengths) @ unit_rows(met @ lengths).T).max(axis=1, initial=-1.0)
+    return np.asarray(near < 1.0 - 2e-4)
+
+
+def memorable(carrier: Carrier, x: Array, level: Array, most: int) -> Array:
+    """Up to ``most`` of the weights x, best first, to begin with at other dual points: of those that are not high only such as are far apart.
+
+    Where the penalty falls by a third, levels rise by up to two fifths; copies of the highest on flat ridges would fill any list. But
+    where one input counts far more than others, basins that matter look alike.
+    """
+    lengths = evening(carrier.geometry)[1]
+    if spread(carrier.geometry) > UNEVEN:
+        return different(x[level > NEAR], most, 1e-2, lengths)
+    high = different(x[level > HIGH], most, 1e-2, lengths)
+    apart = different(x[level > LOW], max(1, most // 2), 0.1, lengths)
+    return np.vstack([high[: most - apart.shape[0]], apart])
