@@ -151,7 +151,7 @@ def solve_master(
     v, masses = at(0.0, start)
     found = 0.0
     if problem.width is not None and masses.sum() > problem.width:
-        v, masses, found = _multiplier(at, v, float(masses.sum()), problem.width, kappa)
+        v, masses, found = _multiplier(at, v, float(masses.sum()), problem.width, kappa, 0.1 * tolerance)
     return Master(v, masses, found, master_energy(problem, features, cost, v, masses))
 
 
@@ -166,11 +166,14 @@ def masses_of(problem: TwoLayerProblem, cost: Array, readouts: Array, masses: Ar
 
     new = at(0.0, readouts)[1]
     if problem.width is not None and new.sum() > problem.width:
-        new = _multiplier(at, readouts, float(new.sum()), problem.width, 0.0)[1]
+        new = _multiplier(at, readouts, float(new.sum()), problem.width, 0.0, 0.0)[1]
     return new
 
 
-def _multiplier(at: object, v: Array, total: float, width: float, guess: float) -> tuple[Array, Array, float]:
+def _multiplier(
+    at: object, v: Array, total: float, width: float, guess: float, accuracy: float
+) -> tuple[Array, Array, float]:
+    """Readouts, masses and the kappa at which these fill the width, to within ``accuracy`` of it: how exact ``at`` is."""
     assert callable(at)
     lo, hi = 0.0, math.inf
     kappa = guess if guess > 0 else 1e-3
@@ -178,7 +181,7 @@ def _multiplier(at: object, v: Array, total: float, width: float, guess: float) 
     for _ in range(80):
         v, masses = at(kappa, v)
         total = float(masses.sum())
-        if abs(total - width) <= 1e-13 * width:
+        if abs(total - width) <= max(1e-13, accuracy) * width:
             break
         if total > width:
             lo = kappa
