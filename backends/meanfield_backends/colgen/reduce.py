@@ -16,6 +16,8 @@ Array = NDArray[np.float64]
 CHANGED = 1e-4
 #: eigenvalues of its Gram matrix, relative to the largest, below which rounding decides
 NOISE = 1e-13
+#: entries times atoms up to which singular values are then computed; beyond, all atoms stay
+MOST_SINGULAR = 1e10
 
 
 def prune(carrier: Carrier, particles: Particles, relative: float = 1e-12) -> Particles:
@@ -90,6 +92,8 @@ def caratheodory(features: Array, cost: Array, readouts: Array, tolerance: float
     little = CHANGED * float(np.linalg.norm(outputs.sum(axis=1))) / max(float(np.linalg.norm(penalty)), 1e-300)
     if little**2 >= NOISE * w[-1]:
         null = u[:, w <= min(tolerance * w[-1], little**2)]
+    elif system.size * count > MOST_SINGULAR:
+        return np.ones(count)
     else:
         _, size, rows = np.linalg.svd(system, full_matrices=system.shape[0] < count)
         null = rows[np.append(size, np.zeros(rows.shape[0] - size.size)) <= little].T
