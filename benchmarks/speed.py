@@ -2,7 +2,7 @@
 
     python benchmarks/speed.py PART [--out benchmarks/results] [--limit seconds]
 
-PART: hypercube, few, late, uneven, teacher, networks, digits, validation, scaling, large, exponents, path.
+PART: hypercube, few, late, uneven, teacher, networks, digits, validation, scaling, large, masters, exponents, path.
 Each part prints its rows and writes speed_<part>.json with versions and machine. Times are given twice: seconds on the clock, and seconds
 of processor time, which a busy machine distorts less. "gap" is the sampled one, an estimate; "certified" is proved.
 """
@@ -26,6 +26,7 @@ from bnb import whitened
 from digits_frontier import frontier, validation
 
 import meanfield_opt as mfo
+from meanfield_opt.threads import blas_threads
 
 Row = dict[str, Any]
 
@@ -224,6 +225,50 @@ def large(limit: float = 300.0) -> Iterator[Row]:
     yield {"samples": 20_000, **row, "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
 
 
+def masters() -> Iterator[Row]:
+    """A master on a working set of 4000 columns (P = 20,000) and of 5000 (digits, 64 inputs), with one to three threads."""
+    from meanfield_backends.colgen.carrier import ThetaCarrier
+    from meanfield_backends.colgen.columns import features_of
+    from meanfield_backends.colgen.working import working_master
+
+    digits = mfo.problems.digits(labels=("parity", "magnitude"), samples=None, lambda1=2.5767, lambda2=2.5767)
+    for name, problem, count in (
+        ("P = 20,000", teacher_problem(20_000 / 300, 20_000, 50, 3), 4000),
+        ("digits", digits, 5000),
+    ):
+        carrier, rng = ThetaCarrier(problem.geometry), np.random.default_rng(0)
+        x = rng.standard_normal((count, carrier.dimension))
+        x /= np.linalg.norm(x, axis=1, keepdims=True)
+        start, dual = np.zeros(count), problem.dual_point(mfo.Measure.zero(problem.n_samples))
+        for threads in (1, 2, 3):
+
+            def work(problem=problem, carrier=carrier, x=x, start=start, dual=dual, threads=threads):  # type: ignore[no-untyped-def]
+                features = features_of(problem, carrier, x, threads)
+                return working_master(
+                    features,
+                    problem.targets,
+                    problem.lambda1,
+                    problem.lambda2,
+                    start,
+                    dual,
+                    1e-4,
+                    1e-2,
+                    1.0,
+                    threads=threads,
+                )
+
+            with blas_threads(0):
+                centre, wall, cpu = timed(work)
+            yield {
+                "task": name,
+                "columns": count,
+                "threads": threads,
+                "seconds": wall,
+                "cpu_seconds": cpu,
+                "energy": centre.energy,
+            }
+
+
 def exponents() -> Iterator[Row]:
     """Processor time to a sampled gap of 1e-3 on random teachers against P, d_X, d_Y and the penalty, one at a time; fitted powers."""
     base = {"samples": 100, "inputs": 4, "outputs": 2, "penalty": 1.0}
@@ -288,7 +333,7 @@ def run(name: str, rows: Iterator[Row], folder: Path) -> None:
 
 
 PARTS: dict[str, Callable[..., Iterator[Row]]] = {
-    "hypercube": hypercube, "few": few, "late": late, "uneven": uneven, "teacher": teacher, "networks": trained, "digits": frontier, "validation": validation, "scaling": scaling, "large": large,
+    "hypercube": hypercube, "few": few, "late": late, "uneven": uneven, "teacher": teacher, "networks": trained, "digits": frontier, "validation": validation, "scaling": scaling, "large": large, "masters": masters,
     "exponents": exponents, "path": path,
 }  # fmt: skip
 

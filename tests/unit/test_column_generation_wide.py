@@ -284,3 +284,27 @@ def test_starts_are_taken_over_and_time_is_kept() -> None:
     assert short.energy < problem.loss.value(0.0 * problem.targets, problem.targets)
     assert short.stats["lower_estimate"] <= short.energy
     assert pool.SLIDING < 21
+
+
+def test_after_the_time_limit_atoms_of_large_data_stay_as_the_last_master_left_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The reduction of atoms took up to 40 s after the limit at 20,000 samples; small data are still reduced."""
+    from meanfield_backends.colgen import ending
+    from meanfield_backends.colgen.state import first_state
+
+    problem = instance()
+    carrier, atoms = choose_carrier(problem.geometry, problem.activation), atoms_of(problem, 60)
+
+    def finished(late: bool) -> Particles:
+        state = first_state(problem, carrier, None)
+        pool.add(carrier, state, problem, atoms)
+        assert pool.master(problem, carrier, state, atoms.x[:0], 1e-6, 1e-2)
+        before = state.particles
+        ending.finish(problem, carrier, state, 1e-2, late)
+        assert (state.particles is before) == (late and before.count * problem.n_samples > ending.LONG)
+        return state.particles
+
+    assert finished(True).count == finished(False).count
+    monkeypatch.setattr(ending, "LONG", 100)
+    assert finished(True).count >= finished(False).count

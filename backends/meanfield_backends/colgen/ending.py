@@ -21,16 +21,18 @@ Array = NDArray[np.float64]
 
 #: atoms that are reduced by moving along a null space, cubic in their number
 MOST_REDUCED = 1000
-#: entries of the features of the atoms beyond which these are not polished after the time limit
+#: entries of the features of the atoms beyond which these are left as they are after the time limit
 LONG = 6_000_000
 
 
 def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: float, late: bool = False) -> None:
     """An accurate master on the final columns and atoms, then as few atoms as do no harm; the dual point stays as it is.
 
-    late: time is over, so that large data keep more atoms than they need.
+    late: time is over, so that large data keep the atoms of the last master, which may be more than they need.
     """
     if state.columns is None or state.particles.count == 0:
+        return
+    if late and state.particles.count * problem.n_samples > LONG:
         return
     dual, before, energy = state.dual, state.particles, state.energy
     most = energy + 0.05 * tolerance * abs(energy)
@@ -46,8 +48,7 @@ def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: 
     # the smallest, which together are too little to matter at the tolerance
     little = np.cumsum(weight[order]) <= 5e-3 * tolerance * float(weight.sum())
     atoms = atoms.take(np.sort(order[~little]))
-    if not late or atoms.count * problem.n_samples <= LONG:
-        atoms = _merged(problem, carrier, atoms, most, tolerance)
+    atoms = _merged(problem, carrier, atoms, most, tolerance, state.threads)
     if atoms.count > MOST_REDUCED:
         return
     features, cost = problem.features(carrier.patterns(atoms.x)), carrier.cost(atoms.x)
@@ -57,12 +58,12 @@ def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: 
     reached = master_energy(problem, features[keep], cost[keep], few.readouts, few.masses)
     if reached <= most:
         state.particles, state.energy = few, reached
-    if late and state.particles.count * problem.n_samples > LONG:
-        return
     _sparsest(problem, carrier, state, energy + 0.2 * tolerance * abs(energy), 40 if tolerance < 1e-4 else 12)
 
 
-def _merged(problem: TwoLayerProblem, carrier: Carrier, atoms: Particles, most: float, tolerance: float) -> Particles:
+def _merged(
+    problem: TwoLayerProblem, carrier: Carrier, atoms: Particles, most: float, tolerance: float, threads: int
+) -> Particles:
     """Near atoms merged as far as a master on the rest keeps the energy at ``most`` or below."""
     none = problem.loss.value(np.zeros_like(problem.targets), problem.targets)
     for angle in (1e-2, 3e-3, 1e-3, 3e-4, 1e-4):
@@ -74,9 +75,8 @@ def _merged(problem: TwoLayerProblem, carrier: Carrier, atoms: Particles, most: 
         start = np.sqrt(problem.lambda2 / problem.lambda1 * carrier.cost(few.x))
         start *= np.sqrt(np.einsum("kj,kj->j", few.readouts, few.readouts))
         wanted = max(1e-15, 1e-2 * tolerance * most / none)
-        centre = interior_point(
-            features, problem.targets, problem.lambda1, problem.lambda2, start, wanted, near=tolerance * most / none
-        )
+        l1, l2, near = problem.lambda1, problem.lambda2, tolerance * most / none
+        centre = interior_point(features, problem.targets, l1, l2, start, wanted, near=near, threads=threads)
         if centre is None:
             continue
         few = Particles(x, centre.readouts, centre.masses)

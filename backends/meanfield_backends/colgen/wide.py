@@ -44,8 +44,9 @@ SLIDE_WORK, LEAST_STEPS = 4e10, 30
 WORK, LEAST_STARTS, MOST_STARTS = 3e10, 192, 4096
 #: steps of an ascent, of the exact one of this many best, and of that of the other violated ones
 ASCENT, EXACT, BEST, SHORT = 60, 150, 64, 60
-#: steps of an ascent where the gap is large: nearly every start meets something violated then
-BRIEF = 30
+#: steps of an ascent where the gap is large: nearly every start meets something violated then, far more than known columns and basins a little
+#: moved, which get this few
+BRIEF, MOVED = 30, 5
 #: columns added a round, basins remembered
 MOST_NEW, MOST_BASINS = 500, 5000
 #: levels below which basins are not remembered, and the angle (of patterns) within which two are one
@@ -175,20 +176,19 @@ def _price(run: Run, state: State, gap: float, confirm: bool) -> Found:
     cost = 2.0 * ASCENT * problem.n_samples * (n + problem.n_outputs)
     count = int(np.clip(WORK / cost, LEAST_STARTS, MOST_STARTS))
     known = Known(state.columns[heavy], basins, old, run.rows, run.evener, run.rng)
-    x, level = reached(
-        problem, run.rows, state.dual, old, BRIEF if gap > FAR else ASCENT, run.watch.over, state.threads
-    )
-    high, steps = x[level > 1.0], ASCENT if gap <= FAR or confirm else BRIEF
+    near = gap <= FAR or confirm
+    x, level = reached(problem, run.rows, state.dual, old, ASCENT if near else MOVED, run.watch.over, state.threads)
+    high, steps, enough = x[level > 1.0], ASCENT if near else BRIEF, ENOUGH if near else MOST_NEW
     for _ in range(WIDER * len(KINDS) if confirm else GROUPS):
         fresh, kinds = starts(known, Yields() if confirm else run.yields, count)
         ends, top = reached(
             problem, run.rows, state.dual, fresh, steps, run.watch.over, state.threads, race=not confirm
         )
-        met = _learn(run, high, ends, top, kinds)
+        met = _learn(run, high, ends, top, kinds, enough)
         x, level = np.vstack([x, ends]), np.concatenate([level, top])
         lower = lower_estimate(problem, state.dual, float(level.max()))
         refuted = confirm and relative_gap(state.energy, lower) > run.options.tolerance
-        if refuted or (met >= ENOUGH and not confirm) or run.watch.over():
+        if refuted or (met >= enough and not confirm) or run.watch.over():
             break
     order = np.argsort(-level, kind="stable")
     order = order[level[order] > LOW]
@@ -200,7 +200,7 @@ def _price(run: Run, state: State, gap: float, confirm: bool) -> Found:
     best, new = high[order[:BEST]], order[BEST : BEST + MOST_NEW]
     new = new[value[new] > 1.0]
     parts = [(high, value)]
-    if gap <= FAR or confirm:
+    if near:
         parts.append(ascend(problem, run.rows, state.dual, best, EXACT, (), None, state.threads))
     else:
         new = np.concatenate([order[:BEST], new])
@@ -213,8 +213,8 @@ def _price(run: Run, state: State, gap: float, confirm: bool) -> Found:
     return Found(x[order], level[order], x[:0])
 
 
-def _learn(run: Run, old: Array, x: Array, level: Array, kinds: NDArray[np.int64]) -> int:
-    """Which kinds of starts, that ended at x, met violated basins beside the old ones; how many they met."""
+def _learn(run: Run, old: Array, x: Array, level: Array, kinds: NDArray[np.int64], enough: int) -> int:
+    """Which kinds of starts, that ended at x, met violated basins beside the old ones; how many they met, up to ``enough``."""
     high = np.flatnonzero(level > 1.0 + 2.0 * run.options.tolerance)
     ends = unit_rows(x[high] @ run.lengths)
     new = (ends @ unit_rows(old @ run.lengths).T).max(axis=1, initial=-1.0) < 1.0 - 0.5 * NEW**2
@@ -222,7 +222,7 @@ def _learn(run: Run, old: Array, x: Array, level: Array, kinds: NDArray[np.int64
     LOGGER.debug("starts %s met %s", np.bincount(kinds, minlength=len(KINDS)), np.bincount(hits, minlength=len(KINDS)))
     if hits.size:
         run.yields.learn(kinds, hits)
-    return len(different(x[high[new]], ENOUGH, NEW, run.lengths))
+    return len(different(x[high[new]], enough, NEW, run.lengths))
 
 
 def _estimate(run: Run, state: State, found: Found) -> float:
