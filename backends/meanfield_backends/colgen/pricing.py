@@ -44,6 +44,8 @@ HOPE = 0.97
 MORE, FEW, SHARE, ENOUGH = (0.25, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0), 4, 0.05, 300
 #: gap to expect of unknown basins, beside that of the search before, where the known ones are settled
 UNKNOWN = 0.1
+#: divides the starts of a search at the zero measure
+BRIEF = 8
 #: starts of a search to believe in, beside its usual ones, in units of these
 CONFIRM = 3
 #: ends of ascents made exact together, best first, and the share of new violated ones below which the rest is left
@@ -164,7 +166,9 @@ def price(
     none = (np.zeros((0, n)), np.zeros(0))
     look = _Look(problem, carrier, state, rng, watch, tolerance, max(0.02 * gap, 0.5 * tolerance), exact, *none)
     active = _active(problem, carrier, state)
-    sure = _first(look, active, starts, wide, gap, settled, confirm)
+    # without columns the dual point is that of the zero measure: all that matters is whether that is optimal
+    some = wide if state.columns is not None else max(starts, wide // BRIEF)
+    sure = _first(look, active, starts, some, gap, settled, confirm)
     sure = _more(look, active, wide, gap, sure)
     most = int(min(MOST_BASINS, max(WORK / start_work(problem, carrier), starts)))
     state.basins = memorable(carrier, look.x, look.level, most)
