@@ -116,6 +116,22 @@ def test_an_interruption_while_readouts_are_fitted_keeps_the_run(monkeypatch: py
     assert solution.measure.n_atoms > 0
 
 
+def test_an_interruption_at_the_end_of_a_run_keeps_what_it_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while atoms were reduced lost the run."""
+    from meanfield_backends.colgen import ending
+
+    def interrupted(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    whole, memory = mfo.solve(data(), tolerance=1e-3), dict[str, object]()
+    monkeypatch.setattr(ending, "_merged", interrupted)
+    solution = mfo.solve(data(), tolerance=1e-3, memory=memory)
+    assert solution.status is mfo.Status.INTERRUPTED
+    assert solution.energy == pytest.approx(whole.energy, rel=2e-3)
+    monkeypatch.undo()
+    assert mfo.solve(data(), tolerance=1e-3, memory=memory).status is mfo.Status.SOLVED
+
+
 def test_a_memory_that_no_run_wrote_is_refused() -> None:
     """Shapes that do not belong together came up as errors of numpy."""
     memory: dict[str, object] = {}

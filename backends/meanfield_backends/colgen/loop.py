@@ -51,11 +51,16 @@ def run(problem: TwoLayerProblem, options: SolveOptions, settings: Settings) -> 
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
         LOGGER.info("interrupted after %.1f s; returning the best so far", watch.seconds())
-    if banked:
-        bank_master.finish(problem, carrier, state, options.tolerance)
-    else:
-        ending.finish(problem, carrier, state, options.tolerance, watch.over())
     pool.remember(problem, state, memory)
+    try:
+        if banked:
+            bank_master.finish(problem, carrier, state, options.tolerance)
+        else:
+            ending.finish(problem, carrier, state, options.tolerance, watch.over())
+        pool.remember(problem, state, memory)  # with the masses of its accurate master
+    except KeyboardInterrupt:
+        status = Status.INTERRUPTED
+        LOGGER.info("interrupted at the end; the atoms are as many as they are")
     state.lower = min(state.lower, state.energy)  # an estimate above an energy that was reached is refuted
     stats = {
         "seconds": watch.seconds(),

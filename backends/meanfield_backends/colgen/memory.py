@@ -11,7 +11,7 @@ from meanfield_opt.validate import shown
 
 
 def check_memory(memory: Any) -> None:
-    """InputError unless ``memory`` is a dict whose columns (J, n), masses (J,) and basins (K, n) belong together, where it has them.
+    """InputError unless ``memory`` is a dict whose columns (J, n), masses (J,), basins (K, n) and dual point (d_Y, P) belong together, where it has them.
 
     One that lacks some of them is not used, and no error.
     """
@@ -27,6 +27,8 @@ def check_memory(memory: Any) -> None:
         wrong = "masses", masses
     elif basins is not None and (not _numbers(basins, 2) or basins.shape[1] != columns.shape[1]):
         wrong = "basins", basins
+    elif "dual" in memory and not _numbers(memory["dual"], 2):
+        wrong = "dual", memory["dual"]
     if wrong is not None:
         raise InputError(
             f"memory holds {wrong[0]} that no run wrote, {shown(wrong[1])}; give the dict of an earlier call as it is, or an empty one."
