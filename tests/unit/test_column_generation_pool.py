@@ -8,7 +8,6 @@ import pytest
 import meanfield_opt as mfo
 from meanfield_backends.colgen import loop, newton, pricing
 from meanfield_backends.colgen.carrier import choose_carrier
-from meanfield_backends.colgen.climb import climb, padded
 from meanfield_backends.colgen.dictionary import solve_dictionary
 from meanfield_backends.colgen.masses import interior_point
 from meanfield_backends.colgen.reduce import caratheodory
@@ -195,27 +194,6 @@ def test_basins_are_remembered_and_starts_cross_their_kinks() -> None:
     assert (before != after).any(axis=1).all()
 
 
-@pytest.mark.parametrize(("left", "right"), [(0.0, 1.0), (-1.0, 1.0), (0.25, 1.0)])
-def test_the_compiled_ascent_never_falls_and_tells_the_level_it_reached(left: float, right: float) -> None:
-    rng = np.random.default_rng(4)
-    rows, dual = rng.standard_normal((3, 25)), rng.standard_normal((2, 25))
-
-    def level(theta: np.ndarray) -> np.ndarray:
-        h = theta @ rows
-        q = np.where(h > 0, right * h, left * h) @ dual.T
-        return np.asarray(np.square(q).sum(axis=1) / np.square(theta).sum(axis=1))
-
-    theta = rng.standard_normal((30, 3))
-    start = level(theta)
-    for kind, accuracy in ((np.float64, 1e-12), (np.float32, 1e-4)):
-        ends, reached = padded(theta, 1, 4, kind), np.zeros(30, kind)
-        at, z = padded(rows, 4, 16, kind), padded(dual, 4, 16, kind)
-        climb(at, z, kind(left), kind(right), ends, reached, 40, np.zeros(41, kind), kind(accuracy))
-        np.testing.assert_allclose(level(ends[:, :3].astype(np.float64)), reached, rtol=accuracy)
-        assert (reached >= start * (1 - accuracy)).all()
-        assert np.median(reached) > 1.2 * np.median(start)
-
-
 def test_a_hopeless_newton_matrix_ends_with_no_step() -> None:
     """It raised the damping for ever where the matrix was not finite."""
     step, damping = newton._solve(np.full((2, 2), np.nan), np.ones(2), 1e-6, 1.0)
@@ -250,30 +228,6 @@ def test_sharing_work_visits_every_item_once_and_ends_when_told() -> None:
         share(work, 103, 10, threads, lambda: True)
         assert (seen[:10] == 2).all()
         assert (seen[10:] == 1).all()
-
-
-@pytest.mark.parametrize(("left", "right"), [(0.0, 1.0), (0.1, 1.0), (-1.0, 1.0)])
-def test_the_compiled_newton_ascent_ends_at_local_maxima(left: float, right: float) -> None:
-    from meanfield_backends.colgen.sharp import sharp
-
-    rng = np.random.default_rng(2)
-    at, dual = rng.standard_normal((3, 40)), rng.standard_normal((2, 40))
-    theta = rng.standard_normal((64, 3))
-    theta /= np.linalg.norm(theta, axis=1, keepdims=True)
-    level = np.zeros(64)
-    sharp(at, dual, left, right, theta, level, 10.0 ** -np.arange(1, 9, 0.25), 1e-6)
-
-    def ratio(t: np.ndarray) -> np.ndarray:
-        h = t @ at
-        q = np.where(h > 0, right, left) * h @ dual.T
-        return np.asarray((q * q).sum(axis=1) / (t * t).sum(axis=1) / 1e-6)
-
-    assert (level > 0).all()
-    assert level == pytest.approx(ratio(theta), rel=1e-9)
-    near = theta[:, None] + 1e-3 * rng.standard_normal((64, 200, 3))
-    best = np.stack([ratio(x) for x in near]).max(axis=1)
-    # few of the starts may end on a saddle or on their way
-    assert np.mean(best <= level * (1 + 1e-9)) > 0.9
 
 
 def test_a_master_on_huge_features_goes_on_where_rounding_spoils_definiteness() -> None:

@@ -16,7 +16,7 @@ from meanfield_backends.colgen.masses import interior_point
 from meanfield_backends.colgen.quasi_newton import descend
 from meanfield_backends.colgen.search import levels
 from meanfield_backends.colgen.slide import Particles, slide
-from meanfield_backends.colgen.starts import KEPT, KINDS, Known, Yields, starts
+from meanfield_backends.colgen.starts import KINDS
 from meanfield_backends.colgen.sweep import reached, sweep
 from meanfield_backends.colgen.working import working_master
 
@@ -218,42 +218,6 @@ def test_the_last_search_is_wider_and_at_the_dual_point_returned(monkeypatch: py
     # of every kind, twice as many as an ordinary group has of all kinds together
     assert sum(seen[-1][2]) >= 2 * wide.LEAST_STARTS
     np.testing.assert_array_equal(seen[-1][0], solution.dual)
-
-
-def known_of(count: int, basins: int) -> Known:
-    rng = np.random.default_rng(4)
-    problem = instance()
-    x = rng.standard_normal((count + basins, 21))
-    x /= np.linalg.norm(x, axis=1, keepdims=True)
-    return Known(x[:count], x[count:], x, rows_of(problem), np.eye(21), rng)
-
-
-@pytest.mark.parametrize("basins", [0, 7])
-def test_every_kind_of_start_is_made(basins: int) -> None:
-    x, kinds = starts(known_of(5, basins), Yields(), 200)
-    assert x.shape == (kinds.size, 21)
-    assert 200 <= kinds.size <= 200 + len(KINDS)
-    assert (np.bincount(kinds, minlength=len(KINDS)) >= 200 // len(KINDS)).all()
-    assert np.isfinite(x).all()
-    assert (np.linalg.norm(x, axis=1) > 0).all()
-    only, kinds = starts(known_of(0, 0), Yields(), 20)
-    assert only.shape == (20, 21)
-    assert not kinds.any()
-
-
-def test_kinds_that_meet_more_are_made_more_often_and_none_is_given_up() -> None:
-    yields = Yields()
-    for _ in range(6):
-        counts = np.array(yields.counts(900))
-        yields.learn(np.repeat(np.arange(len(KINDS)), counts), np.full(30, 3))
-    counts = np.array(yields.counts(900))
-    assert counts.argmax() == 3
-    assert counts[3] > 300
-    assert (counts >= 900 * KEPT / len(KINDS)).all()
-    for _ in range(6):  # another kind becomes the best
-        made = np.repeat(np.arange(len(KINDS)), yields.counts(900))
-        yields.learn(made, np.full(30, 5))
-    assert int(np.argmax(yields.counts(900))) == 5
 
 
 def test_a_race_ends_only_what_is_far_below(monkeypatch: pytest.MonkeyPatch) -> None:
