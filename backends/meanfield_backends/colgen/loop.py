@@ -115,7 +115,8 @@ def _rounds(
             seconds, atoms = watch.seconds(), state.particles.count
             options.progress(Progress("column generation", state.rounds, state.energy, state.lower, seconds, atoms))
         if gap <= options.tolerance:
-            if sure and (stalled > 0 or state.best_dual is state.dual):
+            # a pool keeps an older dual point where its bound is better: the claim is about that one
+            if sure and (state.best_dual is state.dual or not pooled):
                 return Status.SOLVED
             if not watch.over():  # look again at this dual point, more widely, before believing it
                 stalled, state.dual = 1, state.dual if state.best_dual is None else state.best_dual
