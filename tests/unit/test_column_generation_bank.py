@@ -188,6 +188,7 @@ def insensitive(width: float) -> mfo.Loss:
     )
 
 
+@pytest.mark.slow
 def test_a_nonsmooth_loss_of_numpy_functions_is_solved_by_its_tangents() -> None:
     x, y = data(10)
     options: dict[str, Any] = {"activation": "tanh", "lambda1": 0.1, "lambda2": 0.1, "width": 4.0}

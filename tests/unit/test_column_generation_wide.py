@@ -240,8 +240,8 @@ def test_a_race_ends_only_what_is_far_below(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_starts_are_taken_over_and_time_is_kept() -> None:
     problem = instance()
-    first = mfo.solve(problem, tolerance=1e-2, time_limit=30.0)
-    again = mfo.solve(problem, tolerance=1e-2, time_limit=30.0, start=first.measure)
+    first = mfo.solve(problem, tolerance=0.1, time_limit=30.0)
+    again = mfo.solve(problem, tolerance=0.1, time_limit=30.0, start=first.measure)
     assert again.energy <= first.energy * (1.0 + 1e-6)
     short = mfo.solve(problem, tolerance=1e-12, time_limit=0.2)
     assert short.status is mfo.Status.TIME_LIMIT
