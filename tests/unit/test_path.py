@@ -140,6 +140,7 @@ def test_a_memory_that_no_run_wrote_is_refused() -> None:
     for name, bad in (
         ("columns", None), ("columns", columns[:0]), ("columns", np.nan * columns), ("columns", "x"), ("columns", columns[:, 0]),
         ("masses", None), ("masses", np.ones(1)), ("masses", -np.ones(columns.shape[0])), ("basins", np.ones((2, 9))), ("basins", 3),
+        ("dual", None), ("dual", np.ones((1, 3))), ("dual", np.nan * np.asarray(memory["dual"])), ("unknown", "x"), ("unknown", None),
     ):  # fmt: skip
         with pytest.raises(mfo.InputError, match=r"memory holds .* that no run wrote"):
             mfo.solve(data(), memory={**memory, name: bad})

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 
 from meanfield_opt.errors import InputError
+from meanfield_opt.problem import TwoLayerProblem
 from meanfield_opt.validate import shown
 
 
 def check_memory(memory: Any) -> None:
-    """InputError unless ``memory`` is a dict whose columns (J, n), masses (J,), basins (K, n) and dual point (d_Y, P) belong together, where it has them.
+    """InputError unless ``memory`` is a dict whose columns (J, n), masses (J,), basins (K, n) and the dual point (d_Y, P) of its problem belong
+    together, where it has them, and whose gap ``unknown`` is a number.
 
     One that lacks some of them is not used, and no error.
     """
@@ -27,12 +29,18 @@ def check_memory(memory: Any) -> None:
         wrong = "masses", masses
     elif basins is not None and (not _numbers(basins, 2) or basins.shape[1] != columns.shape[1]):
         wrong = "basins", basins
-    elif "dual" in memory and not _numbers(memory["dual"], 2):
+    elif "dual" in memory and not _dual(memory["dual"], memory.get("problem")):
         wrong = "dual", memory["dual"]
+    elif not isinstance(memory.get("unknown", 1.0), float):
+        wrong = "unknown", memory["unknown"]
     if wrong is not None:
         raise InputError(
             f"memory holds {wrong[0]} that no run wrote, {shown(wrong[1])}; give the dict of an earlier call as it is, or an empty one."
         )
+
+
+def _dual(value: Any, problem: Any) -> bool:
+    return _numbers(value, 2) and (not isinstance(problem, TwoLayerProblem) or value.shape == problem.targets.shape)
 
 
 def _numbers(value: Any, ndim: int) -> bool:
