@@ -190,7 +190,8 @@ def check_constant(problem: TwoLayerProblem, options: SolveOptions) -> None:
     if balanced_at_zero(problem) and hypercube_of(problem) is not None:
         return  # symmetric labels stay balanced
     if not isinstance(loss, OutputBias) and not (isinstance(loss, SummedLoss) and loss.columnwise):
-        biased = replace(problem, loss=OutputBias(loss, 0.0), known_=None, recipe_=None)
+        free = OutputBias(loss, 0.0)
+        biased = replace(problem, loss=free, known_=None, recipe_=None)
         inner = replace(options, start=None, progress=None, time_limit=min(options.time_limit, ESTIMATE))
         try:
             far = check_attained(biased, inner)
@@ -199,7 +200,7 @@ def check_constant(problem: TwoLayerProblem, options: SolveOptions) -> None:
             raise NotAttainedError(f"{error} There a constant is given by mass that costs nothing.", nearby) from error
         state, _, stats = run(biased, replace(inner, start=far), Settings())
         measure = to_measure(biased, state)
-        constant = biased.loss.bias(biased.outputs(measure), biased.targets)  # type: ignore[attr-defined]
+        constant = free.bias(biased.outputs(measure), biased.targets)
         if stats["sampled_gap"] <= 1e-4:
             if float(np.abs(constant).max()) <= 1e-8 * float(np.abs(problem.targets).max()):
                 return

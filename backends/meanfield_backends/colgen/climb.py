@@ -1,8 +1,9 @@
 """Compiled first-order ascent for degree 1 in few dimensions: one start after the other, everything in the processor's cache.
 
 The iteration is that of ``search`` (theta <- theta + gamma (A^T (phi' Z^T Z phi) / (tau level) - theta), scaled to length 1, gamma kept by
-success), for phi(t) = left t below 0 and right t above, with momentum: at kinks steps along the gradient alone zigzag. Arrays of many starts at once only move memory where A has few columns. Rows are
-taken four at a time, so that each number loaded serves four products; in single precision a step costs half.
+success), for phi(t) = left t below 0 and right t above, with momentum: at kinks steps along the gradient alone zigzag. Arrays of many
+starts at once only move memory where A has few columns. Rows are taken four at a time, so that each number loaded serves four products; in
+single precision a step costs half.
 """
 
 from __future__ import annotations
