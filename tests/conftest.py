@@ -1,7 +1,8 @@
-"""One thread for each numerical library: the suite runs several processes side by side. Scripts of benchmarks/ by name."""
+"""One thread for each numerical library: the suite runs several processes side by side. Ctrl-C counts. Scripts of benchmarks/ by name."""
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,10 @@ import pytest
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
+
+# shells start jobs in the background, such as a CI's, with SIGINT ignored, and so everything begun there: tests of Ctrl-C need it to count
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
