@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from meanfield_opt.problem import TwoLayerProblem
-
 from .ascent import unit_rows
 from .carrier import Carrier
-from .search import evening, levels, spread
+from .search import evening, spread
 from .work import UNEVEN
 
 Array = NDArray[np.float64]
@@ -39,12 +37,11 @@ def different(x: Array, limit: int, angle: float, lengths: Array) -> Array:
     return unit_rows(x[chosen])
 
 
-def ranked(problem: TwoLayerProblem, carrier: Carrier, dual: Array, parts: list[Array]) -> tuple[Array, Array]:
-    """These weights with their levels, best first."""
-    x = np.vstack(parts)
-    level = levels(problem, dual, problem.features(carrier.patterns(x)), carrier.cost(x))
+def ranked(parts: list[tuple[Array, Array]]) -> tuple[Array, Array]:
+    """Weights and their levels, several sets of them as one, best first."""
+    level = np.concatenate([level for _, level in parts])
     order = np.argsort(-level, kind="stable")
-    return x[order], level[order]
+    return np.vstack([x for x, _ in parts])[order], level[order]
 
 
 def unlike(x: Array, met: Array, lengths: Array) -> NDArray[np.bool_]:

@@ -11,6 +11,7 @@ import logging
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from meanfield_opt.backend import SolveOptions
 from meanfield_opt.problem import TwoLayerProblem
@@ -25,16 +26,18 @@ from .search import evening, levels
 from .state import State, Stopwatch
 from .work import masters_a_search
 
+Array = NDArray[np.float64]
+
 LOGGER = logging.getLogger(__name__)
 
 #: masters in a row, at most; together they may cost as much as this many searches
 STEPS, SEARCHES = 4, 2.0
 #: level above which a basin may come up in the next masters, and how many are followed
-NEAR, MOST_FOLLOWED = 0.93, 600
+NEAR, MOST_FOLLOWED = 0.93, 200
 #: how far below 1 the levels reach, at least, of basins followed after the first master
 LEAST = 0.01
 #: columns added at once
-MOST_NEW = 300
+MOST_NEW = 100
 #: share of the tolerance, and of the gap of the search before, to which known basins are settled
 SETTLED, SHARE = 0.3, 0.05
 
@@ -61,7 +64,7 @@ def follow(
     bar, here = NEAR, gap
     for _ in range(int(min(steps, SEARCHES * masters_a_search(problem, carrier, state.column_masses)))):
         known = state.columns if state.basins is None else np.vstack([state.columns, state.basins])
-        level = levels(problem, state.dual, problem.features(carrier.patterns(known)), carrier.cost(known))
+        level = _levels(problem, carrier, state, known)
         order = np.argsort(-level, kind="stable")
         most = MOST_FOLLOWED if here < 0.02 else MOST_FOLLOWED // 3
         near = different(known[order[level[order] > bar]], most, float(np.clip(here, 1e-2, 0.05)), lengths)
@@ -70,7 +73,7 @@ def follow(
         sharp = sharpen(
             problem, rows, state.dual, near, roundings(carrier, 2, max(here, options.tolerance)), state.threads
         )
-        x, level = ranked(problem, carrier, state.dual, [sharp, known])
+        x, level = ranked([(sharp, _levels(problem, carrier, state, sharp)), (known, level)])
         state.basins = memorable(carrier, x, level, MOST_BASINS)
         here = relative_gap(state.energy, lower_estimate(problem, state.dual, float(level[0])))
         LOGGER.debug("followed %d basins: gap %.2e beside %.2e", near.shape[0], here, wanted)
@@ -83,3 +86,7 @@ def follow(
             problem, carrier, state, new, master_accuracy(problem, carrier, state, here, options.tolerance), here
         ):
             return
+
+
+def _levels(problem: TwoLayerProblem, carrier: Carrier, state: State, x: Array) -> Array:
+    return levels(problem, state.dual, problem.features(carrier.patterns(x)), carrier.cost(x))

@@ -39,7 +39,7 @@ Array = NDArray[np.float64]
 
 MOST_DIMENSIONS, MOST_SAMPLES = 100, 20_000
 #: columns kept after a master; those it uses are always kept
-MOST_COLUMNS = 800
+MOST_COLUMNS = 400
 #: entries of the features of the columns kept in many dimensions, where a master costs little for columns without mass
 MOST_ENTRIES = 8_000_000
 #: and as many at the least, even where a master is dear: with fewer it forgets what the search finds

@@ -114,7 +114,7 @@ class _Look:
         return ends
 
     def add(self, parts: list[Array]) -> None:
-        self.x, self.level = ranked(self.problem, self.carrier, self.dual, [self.x, *parts])
+        self.x, self.level = ranked([(self.x, self.level), *((x, self.levels(x)) for x in parts)])
 
     def roundings(self, first: int) -> tuple[float, ...]:
         return roundings(self.carrier, first, self.tolerance)

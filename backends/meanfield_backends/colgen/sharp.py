@@ -191,8 +191,8 @@ def _sharp(  # type: ignore[no-untyped-def]
             for i in range(n):
                 length += now[i] * now[i]
             here = _respond(h, dual, mean, half, 0.0, root, phi, unit) / max(length * tau, 1e-300)
-            # not(...): NaN gives up too
-            if not here >= 1.0 - 3.0 * np.sqrt(relative):
+            # rounded kinks leave the level lower by about half of this at most; not(...): NaN gives up too
+            if not here >= 1.0 - max(4.0 * relative, 1e-3):
                 here = -1.0
                 break
         if here < 0.0:
