@@ -126,7 +126,7 @@ def recalled(
     known = memory["problem"]
     if not isinstance(known, TwoLayerProblem) or known.geometry is not problem.geometry:
         return None
-    if carrier.dimension > SLIDING or not applies(problem, carrier):
+    if not applies(problem, carrier):
         return None
     state = first_state(problem, carrier, None)
     state.columns, state.column_masses, state.basins = memory["columns"], memory["masses"], memory["basins"]

@@ -8,6 +8,7 @@ Starts near the atoms and opposite to them meet several times as many as random 
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,8 +54,13 @@ MOST_NEW, MOST_BASINS = 500, 5000
 LOW, SAME = 0.9, 0.05
 #: angle from those known beyond which a violated basin is new; fresh starts come in so many groups at most, until so many new ones are met
 NEW, GROUPS, ENOUGH = 0.1, 6, 24
-#: a confirming search makes, of every kind, this many times the starts that one group has of all kinds together
+#: a confirming search makes half as many groups of starts as all before it together, at least as many as one search and at most so many times
+#: the number of kinds
 WIDER = 2
+#: rounds in a row, at most, that price only what is known, while that is violated by more than what the last fresh starts met beside it
+FOLLOWED = 4
+#: gap to expect of basins unknown at another penalty, beside that of the known ones
+UNKNOWN = 0.05
 #: entries of the features whose levels are measured at once
 MOST_VALUES = 40_000_000
 PATIENCE = 8
@@ -94,13 +100,17 @@ def rounds(
     """Rounds until the sampled gap has been found small twice, time is over or nothing is gained."""
     rows = np.ascontiguousarray(carrier.patterns(np.eye(carrier.dimension)).T)
     run = Run(problem, carrier, options, watch, rng, rows, *evening(carrier.geometry), Yields())
-    gap, confirming, energies = 1.0, False, []
-    _begin(run, state)
+    gap, confirming, energies, followed, made = 1.0, False, [], 0, 0
+    if state.columns is None:
+        _begin(run, state)
+    else:  # those of another penalty, whose basins are followed first
+        gap, state.unknown = min(state.recalled, FAR), max(state.unknown, UNKNOWN * state.recalled)
     for _ in range(most):
         state.rounds += 1
         if not confirming and not _master(run, state, gap):
             return Status.INACCURATE
-        found = _price(run, state, gap, confirming)
+        found, did = _price(run, state, gap, confirming, made, followed < FOLLOWED)
+        followed, made = 0 if did else followed + 1, made + did
         gap = _estimate(run, state, found)
         state.history.append((watch.seconds(), state.energy, state.lower, state.particles.count))
         energies.append(state.energy)
@@ -112,7 +122,7 @@ def rounds(
                 )
             )
         if relative_gap(state.energy, state.lower) <= options.tolerance:
-            if confirming:
+            if found.sure and state.best_dual is state.dual:
                 return Status.SOLVED
             confirming = True
             assert state.best_dual is not None
@@ -162,10 +172,13 @@ def _master(run: Run, state: State, gap: float) -> bool:
     return pool.master(run.problem, run.carrier, state, none, accuracy, min(gap, 0.1))
 
 
-def _price(run: Run, state: State, gap: float, confirm: bool) -> Found:
-    """Local maxima of the level at the present dual point, best first; ``state.basins`` is renewed.
+def _price(run: Run, state: State, gap: float, confirm: bool, before: int, follow: bool) -> tuple[Found, int]:
+    """Local maxima of the level at the present dual point, best first, and how many groups of fresh starts were made; ``state.basins`` is renewed.
 
-    confirm: many more starts, as many of every kind, and no ascent is given up early, unless the gap to be confirmed is refuted.
+    confirm: whether to look until a gap of the tolerance can be believed in, or is refuted: many groups, as many starts of every kind in each, and
+    no ascent is given up early. So does every search where what is known leaves such a gap; refuted, it goes on as others do. The result says
+    whether it was ``sure``. before: groups made by earlier searches. follow: whether to make none where known columns and basins are violated by
+    more than what the last fresh starts met beside them.
     """
     problem, n = run.problem, run.carrier.dimension
     assert state.columns is not None
@@ -179,17 +192,26 @@ def _price(run: Run, state: State, gap: float, confirm: bool) -> Found:
     near = gap <= FAR or confirm
     x, level = reached(problem, run.rows, state.dual, old, ASCENT if near else MOVED, run.watch.over, state.threads)
     high, steps, enough = x[level > 1.0], ASCENT if near else BRIEF, ENOUGH if near else MOST_NEW
-    for _ in range(WIDER * len(KINDS) if confirm else GROUPS):
-        fresh, kinds = starts(known, Yields() if confirm else run.yields, count)
-        ends, top = reached(
-            problem, run.rows, state.dual, fresh, steps, run.watch.over, state.threads, race=not confirm
-        )
-        met = _learn(run, high, ends, top, kinds, enough)
-        x, level = np.vstack([x, ends]), np.concatenate([level, top])
-        lower = lower_estimate(problem, state.dual, float(level.max()))
-        refuted = confirm and relative_gap(state.energy, lower) > run.options.tolerance
-        if refuted or (met >= enough and not confirm) or run.watch.over():
+    here = _gap(run, state, level)
+    sure = confirm or (near and here <= run.options.tolerance)
+    groups = min(max(before // 2, GROUPS), WIDER * len(KINDS)) if sure else GROUPS
+    state.settled = math.inf
+    if follow and near and not sure and here > state.unknown:
+        state.settled, groups = here, 0
+    top_new, made = np.zeros(1), 0
+    while made < groups:
+        fresh, kinds = starts(known, Yields() if sure else run.yields, count)
+        ends, top = reached(problem, run.rows, state.dual, fresh, steps, run.watch.over, state.threads, race=not sure)
+        new = _new(run, high, ends, top)
+        met = _learn(run, new, ends, kinds, enough)
+        x, level, top_new = np.vstack([x, ends]), np.concatenate([level, top]), np.append(top_new, top[new])
+        made += 1
+        if sure and _gap(run, state, level) > run.options.tolerance:
+            sure, groups = False, 0 if confirm else GROUPS
+        if (met >= enough and not sure) or run.watch.over():
             break
+    if made:
+        state.unknown = _gap(run, state, top_new) if near else 1.0
     order = np.argsort(-level, kind="stable")
     order = order[level[order] > LOW]
     high = different(x[order], min(MOST_BASINS, MOST_VALUES // problem.n_samples), SAME, run.lengths)
@@ -210,19 +232,30 @@ def _price(run: Run, state: State, gap: float, confirm: bool) -> Found:
         parts.append((further, levels(problem, state.dual, features, run.carrier.cost(further))))
     x, level = np.vstack([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
     order = np.argsort(-level, kind="stable")
-    return Found(x[order], level[order], x[:0])
+    return Found(x[order], level[order], x[:0], sure and made == groups), made
 
 
-def _learn(run: Run, old: Array, x: Array, level: Array, kinds: NDArray[np.int64], enough: int) -> int:
-    """Which kinds of starts, that ended at x, met violated basins beside the old ones; how many they met, up to ``enough``."""
+def _gap(run: Run, state: State, level: Array) -> float:
+    """The relative gap at the present dual point if these are all levels."""
+    lower = lower_estimate(run.problem, state.dual, float(level.max(initial=0.0)))
+    return relative_gap(state.energy, lower)
+
+
+def _new(run: Run, old: Array, x: Array, level: Array) -> NDArray[np.intp]:
+    """Which of the ends x, at these levels, are violated basins beside the old ones."""
     high = np.flatnonzero(level > 1.0 + 2.0 * run.options.tolerance)
     ends = unit_rows(x[high] @ run.lengths)
-    new = (ends @ unit_rows(old @ run.lengths).T).max(axis=1, initial=-1.0) < 1.0 - 0.5 * NEW**2
-    hits = kinds[high[new]]
+    near = (ends @ unit_rows(old @ run.lengths).T).max(axis=1, initial=-1.0)
+    return np.asarray(high[near < 1.0 - 0.5 * NEW**2])
+
+
+def _learn(run: Run, new: NDArray[np.intp], x: Array, kinds: NDArray[np.int64], enough: int) -> int:
+    """Which kinds of starts, that ended at x, met the ``new`` violated basins; how many different ones they met, up to ``enough``."""
+    hits = kinds[new]
     LOGGER.debug("starts %s met %s", np.bincount(kinds, minlength=len(KINDS)), np.bincount(hits, minlength=len(KINDS)))
     if hits.size:
         run.yields.learn(kinds, hits)
-    return len(different(x[high[new]], enough, NEW, run.lengths))
+    return len(different(x[new], enough, NEW, run.lengths))
 
 
 def _estimate(run: Run, state: State, found: Found) -> float:
@@ -235,7 +268,8 @@ def _estimate(run: Run, state: State, found: Found) -> float:
         x = found.x[:1000]
         level = levels(run.problem, state.best_dual, run.problem.features(run.carrier.patterns(x)), run.carrier.cost(x))
         state.lower = min(state.lower, lower_estimate(run.problem, state.best_dual, float(level.max(initial=0.0))))
-    if (state.best_dual is None or lower > state.lower) and not run.watch.over():
+    searched = math.isinf(state.settled) and not run.watch.over()
+    if state.best_dual is None or (lower > state.lower and searched):
         state.lower, state.best_dual = lower, state.dual
     return relative_gap(state.energy, lower)
 
