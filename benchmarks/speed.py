@@ -176,6 +176,13 @@ def exponents() -> Iterator[Row]:
         yield {"vary": name, "exponent": float(np.polyfit(x, t, 1)[0])}
 
 
+def signs(samples: int, inputs: int, outputs: int) -> mfo.TwoLayerProblem:
+    """Signs of random linear functions, logistic loss."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((samples, inputs))
+    return mfo.problems.dataset(x, np.sign(x @ rng.standard_normal((inputs, outputs))), loss="logistic")
+
+
 def path() -> Iterator[Row]:
     """Ten penalties, warm-started, against one solve at the last and ten from scratch."""
     mfo.solve(teacher_problem(1.0, 20, 1, 1))
@@ -183,6 +190,8 @@ def path() -> Iterator[Row]:
         ("d_X=1 P=100", teacher_problem(1.0, 100, 1, 2), (4.0, 0.4), 1e-4),
         ("d_X=4 P=100", teacher_problem(1.0, 100, 4, 2), (20.0, 1.0), 1e-3),
         ("teacher", teacher_problem(5.0), (150.0, 5.0), 1e-3),
+        ("logistic, d_X=4 P=100", signs(100, 4, 2), (3.0, 0.3), 1e-3),
+        ("digits, 64 inputs, P=200", mfo.problems.digits(samples=200), (20.0, 1.0), 1e-3),
     )
     for name, problem, ends, tolerance in tasks:
         penalties = list(np.geomspace(*ends, 10))

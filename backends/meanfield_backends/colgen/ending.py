@@ -15,7 +15,7 @@ from .master import master_energy, solve_master
 from .pool import SLIDING, add, master
 from .reduce import caratheodory, merge, prune
 from .slide import Particles, slide
-from .state import State
+from .state import State, Stopwatch
 
 Array = NDArray[np.float64]
 
@@ -23,16 +23,19 @@ Array = NDArray[np.float64]
 MOST_REDUCED = 1000
 #: entries of the features of the atoms beyond which these are left as they are after the time limit
 LONG = 6_000_000
+#: seconds after the limit in which steps that may be long are still begun
+GRACE = 3.0
 
 
-def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: float, late: bool = False) -> None:
+def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: float, watch: Stopwatch) -> None:
     """An accurate master on the final columns and atoms, then as few atoms as do no harm; the dual point stays as it is.
 
-    late: time is over, so that large data keep the atoms of the last master, which may be more than they need.
+    Once time is over no step is begun that could take long beside the limit, so that more atoms may stay than are needed; large data keep those of
+    the last master.
     """
     if state.columns is None or state.particles.count == 0:
         return
-    if late and state.particles.count * problem.n_samples > LONG:
+    if watch.over() and state.particles.count * problem.n_samples > LONG:
         return
     dual, before, energy = state.dual, state.particles, state.energy
     most = energy + 0.05 * tolerance * abs(energy)
@@ -48,7 +51,8 @@ def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: 
     # the smallest, which together are too little to matter at the tolerance
     little = np.cumsum(weight[order]) <= 5e-3 * tolerance * float(weight.sum())
     atoms = atoms.take(np.sort(order[~little]))
-    atoms = _merged(problem, carrier, atoms, most, tolerance, state.threads)
+    if not watch.over(GRACE):
+        atoms = _merged(problem, carrier, atoms, most, tolerance, state.threads)
     if atoms.count > MOST_REDUCED:
         return
     features, cost = problem.features(carrier.patterns(atoms.x)), carrier.cost(atoms.x)
@@ -58,7 +62,10 @@ def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: 
     reached = master_energy(problem, features[keep], cost[keep], few.readouts, few.masses)
     if reached <= most:
         state.particles, state.energy = few, reached
-    _sparsest(problem, carrier, state, energy + 0.2 * tolerance * abs(energy), 40 if tolerance < 1e-4 else 12)
+    for angle in () if watch.over(GRACE) else (3e-2, 3e-3, 3e-4):
+        steps, bound = 40 if tolerance < 1e-4 else 12, energy + 0.2 * tolerance * abs(energy)
+        if _sparser(problem, carrier, state, bound, steps, angle) or watch.over(GRACE):
+            return
 
 
 def _merged(
@@ -85,25 +92,23 @@ def _merged(
     return atoms
 
 
-def _sparsest(problem: TwoLayerProblem, carrier: Carrier, state: State, most: float, steps: int) -> None:
-    """Near atoms merged, dust dropped, the rest polished: taken where the energy stays at ``most`` or below."""
-    for angle in (3e-2, 3e-3, 3e-4):
-        few = merge(problem, carrier, prune(carrier, state.particles, 1e-4), angle)
-        if few.count >= state.particles.count:
-            continue
-        if newton.applies(problem, carrier, few.count):
-            few = newton.polish(problem, carrier, few, first=1e-4, last=1e-12, steps=steps)
-        elif carrier.dimension > SLIDING:
-            rows = carrier.patterns(np.eye(carrier.dimension)).T
-            few = glide(problem, carrier, rows, few, eps=1e-4, iterations=200, threads=state.threads)
-        else:
-            few = slide(problem, carrier, few, eps=1e-4, iterations=200, tolerance=1e-9)
-        features, cost = problem.features(carrier.patterns(few.x)), carrier.cost(few.x)
-        reached = master_energy(problem, features, cost, few.readouts, few.masses)
-        if reached > most:  # perhaps masses alone are to blame
-            done = solve_master(problem, features, cost, few.readouts, 1e-12, state.kappa)
-            few, reached = Particles(few.x, done.readouts, done.masses), done.energy
-        if reached <= most:
-            few = prune(carrier, few)
-            state.particles, state.energy = few, reached
-            return
+def _sparser(problem: TwoLayerProblem, carrier: Carrier, state: State, most: float, steps: int, angle: float) -> bool:
+    """Near atoms merged, dust dropped, the rest polished: taken where the energy stays at ``most`` or below, and whether it did."""
+    few = merge(problem, carrier, prune(carrier, state.particles, 1e-4), angle)
+    if few.count >= state.particles.count:
+        return False
+    if newton.applies(problem, carrier, few.count):
+        few = newton.polish(problem, carrier, few, first=1e-4, last=1e-12, steps=steps)
+    elif carrier.dimension > SLIDING:
+        rows = carrier.patterns(np.eye(carrier.dimension)).T
+        few = glide(problem, carrier, rows, few, eps=1e-4, iterations=200, threads=state.threads)
+    else:
+        few = slide(problem, carrier, few, eps=1e-4, iterations=200, tolerance=1e-9)
+    features, cost = problem.features(carrier.patterns(few.x)), carrier.cost(few.x)
+    reached = master_energy(problem, features, cost, few.readouts, few.masses)
+    if reached > most:  # perhaps masses alone are to blame
+        done = solve_master(problem, features, cost, few.readouts, 1e-12, state.kappa)
+        few, reached = Particles(few.x, done.readouts, done.masses), done.energy
+    if reached <= most:
+        state.particles, state.energy = prune(carrier, few), reached
+    return reached <= most

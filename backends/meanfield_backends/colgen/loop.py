@@ -56,7 +56,7 @@ def run(problem: TwoLayerProblem, options: SolveOptions, settings: Settings) -> 
         if banked:
             bank_master.finish(problem, carrier, state, options.tolerance)
         else:
-            ending.finish(problem, carrier, state, options.tolerance, watch.over())
+            ending.finish(problem, carrier, state, options.tolerance, watch)
         pool.remember(problem, state, memory)  # with the masses of its accurate master
     except KeyboardInterrupt:
         status = Status.INTERRUPTED

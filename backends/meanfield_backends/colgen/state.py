@@ -70,8 +70,9 @@ class Stopwatch:
     def seconds(self) -> float:
         return time.perf_counter() - self.start
 
-    def over(self) -> bool:
-        return self.seconds() > self.limit
+    def over(self, grace: float = 0.0) -> bool:
+        """Whether the limit has passed, by more than ``grace`` seconds."""
+        return self.seconds() > self.limit + grace
 
 
 def first_state(problem: TwoLayerProblem, carrier: Carrier, start: Measure | None) -> State:
