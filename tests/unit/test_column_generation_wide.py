@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
+from many_weights import instance
 
 import meanfield_opt as mfo
 from meanfield_backends.colgen import pool, wide
@@ -16,18 +15,10 @@ from meanfield_backends.colgen.masses import interior_point
 from meanfield_backends.colgen.quasi_newton import descend
 from meanfield_backends.colgen.search import levels
 from meanfield_backends.colgen.slide import Particles, slide
-from meanfield_backends.colgen.starts import KINDS
 from meanfield_backends.colgen.sweep import reached, sweep
 from meanfield_backends.colgen.working import working_master
 
 Array = np.ndarray
-
-
-def instance(samples: int = 80, inputs: int = 20, outputs: int = 2, activation: str = "relu") -> mfo.TwoLayerProblem:
-    rng = np.random.default_rng(5)
-    x = rng.standard_normal((samples, inputs))
-    y = np.where(rng.standard_normal((samples, outputs)) + x[:, :outputs] > 0, 1.0, -1.0)
-    return mfo.problems.dataset(x, y, lambda1=4.0, lambda2=4.0, activation=activation)
 
 
 def rows_of(problem: mfo.TwoLayerProblem) -> Array:
@@ -194,57 +185,6 @@ def test_many_weights_are_solved_and_no_network_is_lower() -> None:
         size = np.linalg.norm(moved.x, axis=1) * np.linalg.norm(moved.readouts, axis=0)
         network = problem.loss.value(out, problem.targets) + 8.0 * float(size.sum())
         assert network >= solution.energy * (1.0 - 1e-3)
-
-
-def test_the_last_search_is_wide_and_at_the_dual_point_returned(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[Array, list[int], list[bool], bool]] = []
-    price, begin, ascend = wide._price, wide.starts, wide.reached
-
-    def spy(run: wide.Run, state: Any, *given: Any) -> Any:
-        seen.append((state.dual.copy(), [], [], False))
-        found, made = price(run, state, *given)
-        seen[-1] = (*seen[-1][:3], found.sure)
-        assert made == len(seen[-1][1])
-        return found, made
-
-    def counted(*given: Any) -> Any:
-        x, kinds = begin(*given)
-        seen[-1][1].append(int(np.bincount(kinds, minlength=len(KINDS)).min()))
-        return x, kinds
-
-    def raced(*given: Any, race: bool = False) -> Any:
-        seen[-1][2].append(race)
-        return ascend(*given, race=race)
-
-    monkeypatch.setattr(wide, "_price", spy)
-    monkeypatch.setattr(wide, "starts", counted)
-    monkeypatch.setattr(wide, "reached", raced)
-    solution = mfo.solve(instance(), tolerance=3e-2, time_limit=60.0)
-    assert solution.status is mfo.Status.SOLVED
-    dual, groups, races, sure = seen[-1]
-    assert sure
-    assert not any(before[3] for before in seen[:-1])
-    # half as many groups as before, but at least one search's, of every kind alike, and no ascent given up early
-    made = sum(len(before[1]) for before in seen[:-1])
-    assert len(groups) == min(max(made // 2, wide.GROUPS), wide.WIDER * len(KINDS))
-    assert min(groups) >= wide.LEAST_STARTS // len(KINDS)
-    assert not any(races)
-    np.testing.assert_array_equal(dual, solution.dual)
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_known_basins_are_followed_to_another_penalty(seed: int) -> None:
-    problem, memory = instance(), dict[str, Any]()
-    mfo.solve(problem, tolerance=1e-2, time_limit=60.0, seed=seed, memory=memory)
-    other = problem.with_penalties(3.6, 3.6)
-    cold = mfo.solve(other, tolerance=1e-2, time_limit=60.0, seed=seed)
-    warm = mfo.solve(other, tolerance=1e-2, time_limit=60.0, seed=seed, memory=memory)
-    assert warm.status is cold.status is mfo.Status.SOLVED
-    # the first master is already on columns of the other penalty
-    assert warm.stats["history"][0][1] < cold.stats["history"][0][1]
-    assert warm.energy == pytest.approx(cold.energy, rel=1e-2)
-    assert warm.energy >= cold.stats["lower_estimate"] * (1.0 - 1e-3)
-    assert memory["problem"] is other
 
 
 def test_a_race_ends_only_what_is_far_below(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -232,7 +232,8 @@ def _price(run: Run, state: State, gap: float, confirm: bool, before: int, follo
         parts.append((further, levels(problem, state.dual, features, run.carrier.cost(further))))
     x, level = np.vstack([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
     order = np.argsort(-level, kind="stable")
-    return Found(x[order], level[order], x[:0], sure and made == groups), made
+    sure = sure and made == groups and not run.watch.over()  # a search that was cut short confirms nothing
+    return Found(x[order], level[order], x[:0], sure), made
 
 
 def _gap(run: Run, state: State, level: Array) -> float:
