@@ -269,8 +269,9 @@ def _estimate(run: Run, state: State, found: Found) -> float:
         x = found.x[:1000]
         level = levels(run.problem, state.best_dual, run.problem.features(run.carrier.patterns(x)), run.carrier.cost(x))
         state.lower = min(state.lower, lower_estimate(run.problem, state.best_dual, float(level.max(initial=0.0))))
+    # known basins alone, or a search that was cut short, say little about the present dual point
     searched = math.isinf(state.settled) and not run.watch.over()
-    if state.best_dual is None or (lower > state.lower and searched):
+    if searched and (state.best_dual is None or lower > state.lower):
         state.lower, state.best_dual = lower, state.dual
     return relative_gap(state.energy, lower)
 
