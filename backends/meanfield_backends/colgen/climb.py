@@ -34,12 +34,14 @@ def padded(x: NDArray[Any], rows: int, columns: int, dtype: type[np.floating[Any
 def _climb(at, dual, left, right, theta, level, iterations, floors, least, h, push, q, pull, trial, last):  # type: ignore[no-untyped-def]
     real = at.dtype.type
     zero, one = real(0.0), real(1.0)
+    # first: the length of the first step, where 1 would be the fixed point; longer ones overshoot, so that the first ten steps gained little
     # keep: the share of a step that gained which goes into the next one
-    grow, shrink, keep, tiny, least_size = real(1.1), real(0.7), real(0.9), real(1e-6), real(1e-18)
+    first, grow, shrink, keep = real(0.25), real(1.1), real(0.7), real(0.9)
+    tiny, least_size = real(1e-6), real(1e-18)
     n, samples = at.shape
     d = dual.shape[0]
     for start in range(theta.shape[0]):
-        gamma, best = one, -one
+        gamma, best = first, -one
         for i in range(n):
             trial[i] = theta[start, i]
         for step in range(iterations + 1):

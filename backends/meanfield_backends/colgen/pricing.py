@@ -36,7 +36,7 @@ MOST_NEW = 600
 FAR = 0.1
 #: levels below which a start is given up after so many steps. On teachers of ten inputs they halve the steps; of the starts that end above 0.985
 #: nine in ten are kept
-FLOORS = ((20, 0.65), (25, 0.8), (30, 0.9), (36, 0.95), (45, 0.97))
+FLOORS = ((14, 0.65), (19, 0.8), (24, 0.9), (30, 0.95), (39, 0.97))
 #: level below which the end of an ascent is not made exact
 HOPE = 0.97
 #: sizes of groups of further starts in one search: while each meets at least so many new violated maxima (this share of those known, once
