@@ -22,7 +22,7 @@ from .bound import lower_estimate, relative_gap
 from .carrier import Carrier
 from .pool import master, master_accuracy, worth
 from .pricing import roundings
-from .search import evening, levels
+from .search import evening, levels_at
 from .state import State, Stopwatch
 from .work import masters_a_search
 
@@ -64,7 +64,7 @@ def follow(
     bar, here = NEAR, gap
     for _ in range(int(min(steps, SEARCHES * masters_a_search(problem, carrier, state.column_masses)))):
         known = state.columns if state.basins is None else np.vstack([state.columns, state.basins])
-        level = _levels(problem, carrier, state, known)
+        level = levels_at(problem, carrier, state.dual, known)
         order = np.argsort(-level, kind="stable")
         most = MOST_FOLLOWED if here < 0.02 else MOST_FOLLOWED // 3
         near = different(known[order[level[order] > bar]], most, float(np.clip(here, 1e-2, 0.05)), lengths)
@@ -73,7 +73,7 @@ def follow(
         sharp = sharpen(
             problem, rows, state.dual, near, roundings(carrier, 2, max(here, options.tolerance)), state.threads
         )
-        x, level = ranked([(sharp, _levels(problem, carrier, state, sharp)), (known, level)])
+        x, level = ranked([(sharp, levels_at(problem, carrier, state.dual, sharp)), (known, level)])
         state.basins = memorable(carrier, x, level, MOST_BASINS)
         here = relative_gap(state.energy, lower_estimate(problem, state.dual, float(level[0])))
         LOGGER.debug("followed %d basins: gap %.2e beside %.2e", near.shape[0], here, wanted)
@@ -86,7 +86,3 @@ def follow(
             problem, carrier, state, new, master_accuracy(problem, carrier, state, here, options.tolerance), here
         ):
             return
-
-
-def _levels(problem: TwoLayerProblem, carrier: Carrier, state: State, x: Array) -> Array:
-    return levels(problem, state.dual, problem.features(carrier.patterns(x)), carrier.cost(x))

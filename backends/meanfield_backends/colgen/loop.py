@@ -17,7 +17,7 @@ from . import bank, bank_master, ending, improve, pool, pricing, wide
 from .bound import lower_estimate, relative_gap
 from .carrier import Carrier, choose_carrier
 from .follow import follow
-from .search import Found, levels, search
+from .search import Found, levels_at, search
 from .slide import Particles
 from .state import Settings, State, Stopwatch, first_state, optimise_masses
 
@@ -158,7 +158,7 @@ def _estimate(problem: TwoLayerProblem, carrier: Carrier, state: State, found: F
         lower = state.lower = min(lower, state.lower)  # a second look may refute the first
     elif state.best_dual is not None and (keep or not whole):
         x = found.x[:1000]
-        level = levels(problem, state.best_dual, problem.features(carrier.patterns(x)), carrier.cost(x))
+        level = levels_at(problem, carrier, state.best_dual, x)
         state.lower = min(state.lower, lower_estimate(problem, state.best_dual, float(level.max(initial=0.0))))
     if state.best_dual is None or (whole and (not keep or lower > state.lower)):
         state.lower, state.best_dual = lower, state.dual

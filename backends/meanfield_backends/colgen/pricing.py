@@ -20,7 +20,7 @@ from .ascent import ascend, sharpen, unit_rows
 from .basins import MOST_BASINS, different, memorable, ranked, unlike
 from .bound import lower_estimate, relative_gap
 from .carrier import Carrier
-from .search import Found, evening, levels, spread
+from .search import Found, evening, levels_at, spread
 from .state import State
 from .work import UNEVEN, WORK, fresh_starts, master_work, start_work, steps_of
 
@@ -80,7 +80,7 @@ class _Look:
         self.uneven = spread(self.carrier.geometry) > UNEVEN
 
     def levels(self, x: Array) -> Array:
-        return levels(self.problem, self.dual, self.problem.features(self.carrier.patterns(x)), self.carrier.cost(x))
+        return levels_at(self.problem, self.carrier, self.dual, x)
 
     def maxima(self, x: Array) -> Array:
         """Where first-order ascent ends, best first, no two alike."""
@@ -275,5 +275,5 @@ def _active(problem: TwoLayerProblem, carrier: Carrier, state: State) -> Array:
     mass = state.column_masses
     order = np.argsort(-mass, kind="stable")[:MOST_SHARP]
     x = state.columns[order[mass[order] > 1e-6 * mass.sum()]]
-    level = levels(problem, state.dual, problem.features(carrier.patterns(x)), carrier.cost(x))
+    level = levels_at(problem, carrier, state.dual, x)
     return np.asarray(x[level > 0.9])

@@ -56,6 +56,11 @@ def levels(problem: TwoLayerProblem, dual: Array, features: Array, cost: Array) 
         return np.asarray(top / (4.0 * problem.lambda2) - problem.lambda1 * cost)
 
 
+def levels_at(problem: TwoLayerProblem, carrier: Carrier, dual: Array, x: Array) -> Array:
+    """``levels`` (N,) of the weights x (N, n), in the carrier's coordinates."""
+    return levels(problem, dual, problem.features(carrier.patterns(x)), carrier.cost(x))
+
+
 def search(
     problem: TwoLayerProblem,
     carrier: Carrier,

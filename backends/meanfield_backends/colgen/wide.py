@@ -26,7 +26,7 @@ from .carrier import Carrier
 from .glide import glide
 from .improve import with_random
 from .reduce import merge, prune
-from .search import Found, evening, levels, spread
+from .search import Found, evening, levels_at, spread
 from .slide import Particles
 from .starts import KINDS, Known, Yields, starts
 from .state import State, Stopwatch
@@ -215,7 +215,7 @@ def _price(run: Run, state: State, gap: float, confirm: bool, before: int, follo
     order = np.argsort(-level, kind="stable")
     order = order[level[order] > LOW]
     high = different(x[order], min(MOST_BASINS, MOST_VALUES // problem.n_samples), SAME, run.lengths)
-    value = levels(problem, state.dual, problem.features(run.carrier.patterns(high)), run.carrier.cost(high))
+    value = levels_at(problem, run.carrier, state.dual, high)
     order = np.argsort(-value, kind="stable")
     state.basins = high[value <= 1.0]
     # columns pay by the accuracy of their tops, and the gap is that of the best: these in double precision
@@ -228,8 +228,7 @@ def _price(run: Run, state: State, gap: float, confirm: bool, before: int, follo
         new = np.concatenate([order[:BEST], new])
     if new.size:
         further, _ = sweep(problem, run.rows, state.dual, high[new], SHORT, run.watch.over, state.threads)
-        features = problem.features(run.carrier.patterns(further))
-        parts.append((further, levels(problem, state.dual, features, run.carrier.cost(further))))
+        parts.append((further, levels_at(problem, run.carrier, state.dual, further)))
     x, level = np.vstack([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
     order = np.argsort(-level, kind="stable")
     sure = sure and made == groups and not run.watch.over()  # a search that was cut short confirms nothing
@@ -267,7 +266,7 @@ def _estimate(run: Run, state: State, found: Found) -> float:
         return relative_gap(state.energy, state.lower)
     if state.best_dual is not None:
         x = found.x[:1000]
-        level = levels(run.problem, state.best_dual, run.problem.features(run.carrier.patterns(x)), run.carrier.cost(x))
+        level = levels_at(run.problem, run.carrier, state.best_dual, x)
         state.lower = min(state.lower, lower_estimate(run.problem, state.best_dual, float(level.max(initial=0.0))))
     # known basins alone, or a search that was cut short, say little about the present dual point
     searched = math.isinf(state.settled) and not run.watch.over()
