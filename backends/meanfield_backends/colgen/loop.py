@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meanfield_opt.backend import Progress, SolveOptions
+from meanfield_opt.measure import Measure
 from meanfield_opt.problem import TwoLayerProblem
 from meanfield_opt.solution import Status
 
@@ -70,6 +71,23 @@ def run(problem: TwoLayerProblem, options: SolveOptions, settings: Settings) -> 
         "history": state.history,
     }
     return state, status, stats
+
+
+def to_measure(problem: TwoLayerProblem, state: State) -> Measure:
+    """The measure of the best state. For degree 1 atoms have unit cost, so that masses compare neurons."""
+    carrier = choose_carrier(problem.geometry, problem.activation)
+    particles = state.particles
+    if particles.count == 0:
+        return Measure.zero(problem.n_samples)
+    x, masses, readouts = particles.x, particles.masses, particles.readouts
+    if problem.activation.degree == 1.0 and problem.width is None:
+        norm = np.sqrt(carrier.cost(x))
+        x = x / norm[:, None]
+        readouts = readouts * norm
+        masses = np.sqrt(problem.lambda2 / problem.lambda1) * np.sqrt(np.einsum("kj,kj->j", readouts, readouts))
+    order = np.argsort(-masses, kind="stable")
+    x, masses, readouts = x[order], masses[order], readouts[:, order]
+    return Measure(carrier.patterns(x), masses, carrier.neurons(x), readouts / masses)
 
 
 def _rounds(
