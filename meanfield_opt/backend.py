@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +79,16 @@ class Backend(ABC):
     conic: ConicSolver | None = None
     #: whether it takes the option ``memory``, a dict that it fills and reads again when the same data come under other penalties
     remembers: bool = False
+
+    def reconsider(
+        self, solution: Solution, memory: dict[str, Any], others: Sequence[dict[str, Any]], options: SolveOptions
+    ) -> Solution:
+        """``solution`` judged again by what runs under other penalties have met since, for a backend that remembers.
+
+        memory: what the option of that name held after this solve; others: after those of other penalties. A claim that they refute becomes
+        INACCURATE, and what refutes it goes into ``memory``, for another solve.
+        """
+        return solution
 
     @abstractmethod
     def availability(self) -> Availability:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
-from .backend import BACKENDS, Backend, solve
+from .backend import BACKENDS, Backend, SolveOptions, solve
 from .errors import InputError
 from .measure import Measure
 from .problem import TwoLayerProblem, check_penalty_product
 from .solution import Solution, Status
+from .threads import blas_threads, entries_of
 from .validate import positive, shown
 
 
@@ -26,7 +28,8 @@ def path(
     lambdas: numbers l (lambda1 = lambda2 = l) or pairs (lambda1, lambda2), as an iterable or an array (n,) or (n, 2); from large to small
     is the fastest order.
     A hidden bias's own penalty keeps its ratio to lambda1, see ``with_penalties``.
-    options: as for ``solve``. Problems with a declared symmetry are solved from scratch: their reduced form needs no start.
+    options: as for ``solve``, for each penalty. Column generation makes few starts at each, since what one search meets serves the others: in the end
+    each claim is judged by what the searches of the next two penalties have met, and solved for again where they refute it. Problems with a declared symmetry are solved from scratch: their reduced form needs no start.
     Interrupted (Ctrl-C), it returns what it has: fewer solutions, and the last one has the status INTERRUPTED where its solve kept
     something. Before there is any, KeyboardInterrupt is raised.
     Raises InputError for an empty list, a penalty that is not positive, or a problem that is not a two-layer one.
@@ -46,19 +49,40 @@ def path(
     if chosen.remembers:  # what searches have met serves the next penalty too
         options = {"memory": {}, **options}
     out: list[Solution] = []
+    memories: list[dict[str, Any]] = []
     start: Measure | None = None
-    for lambda1, lambda2 in pairs:
-        try:
+    try:
+        for lambda1, lambda2 in pairs:
             solution = solve(problem.with_penalties(lambda1, lambda2), chosen, start=start, **options)
-        except KeyboardInterrupt:  # where a backend keeps nothing
-            if not out:
-                raise
-            break
-        out.append(solution)
-        if solution.status is Status.INTERRUPTED:
-            break
-        start = solution.measure if problem.symmetry is None else None
+            out.append(solution)
+            memories.append(dict(options.get("memory", {})))
+            if solution.status is Status.INTERRUPTED:
+                return out
+            start = solution.measure if problem.symmetry is None else None
+        if chosen.remembers:
+            _reconsider(chosen, out, memories, options)
+    except KeyboardInterrupt:  # where a backend keeps nothing
+        if not out:
+            raise
     return out
+
+
+def _reconsider(chosen: Backend, out: list[Solution], memories: list[dict[str, Any]], options: dict[str, Any]) -> None:
+    """Each solution judged by what the searches of the next two have met, from the last but one to the first; solved for again where they refute it."""
+    known = {field.name for field in fields(SolveOptions)}
+    extra = {name: value for name, value in options.items() if name not in known}
+    given = SolveOptions(**{name: value for name, value in options.items() if name in known}, extra=extra)
+    for k in reversed(range(len(out) - 1)):
+        claimed = out[k].status
+        with blas_threads(entries_of(out[k].problem)):
+            out[k] = chosen.reconsider(out[k], memories[k], memories[k + 1 : k + 3], given)
+        if out[k].status is claimed:
+            continue
+        again = solve(out[k].problem, chosen, start=out[k].measure, **{**options, "memory": memories[k]})
+        if again.status is Status.SOLVED or again.energy <= out[k].energy:
+            out[k] = again
+        if again.status is Status.INTERRUPTED:
+            return
 
 
 def _pair(item: float | tuple[float, float]) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from .colgen.bound import relative_gap
 from .colgen.loop import run, to_measure
 from .colgen.memory import check_memory
 from .colgen.refit import fitted
+from .colgen.revise import reconsidered, usable
 from .colgen.state import Settings
 from .kinds import MOST_KINDS, solve_kinds
 from .two_levels import two_level_start
@@ -84,6 +86,22 @@ class ColumnGeneration(Backend):
             lower = min(state.lower, energy)
             stats.update(lower_estimate=lower, sampled_gap=relative_gap(energy, lower))
         return Solution(problem, measure, dual, status, self.name, stats)
+
+    def reconsider(
+        self, solution: Solution, memory: dict[str, Any], others: Sequence[dict[str, Any]], options: SolveOptions
+    ) -> Solution:
+        problem = solution.problem
+        if not isinstance(problem, TwoLayerProblem) or not usable(problem, memory):
+            return solution
+        threads = read_settings(options.extra)[0].threads
+        lower, met = reconsidered(problem, solution.dual, memory, others, options.tolerance, threads)
+        lower = min(lower, solution.stats["lower_estimate"])
+        gap = relative_gap(solution.energy, lower)
+        stats = {**solution.stats, "lower_estimate": lower, "sampled_gap": gap}
+        if gap <= options.tolerance or solution.status is not Status.SOLVED:
+            return replace(solution, stats=stats)
+        memory["basins"] = met if memory["basins"] is None else np.vstack([met, memory["basins"]])
+        return replace(solution, stats=stats, status=Status.INACCURATE)
 
 
 def read_settings(extra: dict[str, Any]) -> tuple[Settings, bool]:
