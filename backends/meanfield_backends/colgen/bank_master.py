@@ -12,6 +12,7 @@ from meanfield_opt.losses.output_bias import OutputBias
 from meanfield_opt.problem import TwoLayerProblem
 
 from . import tangents
+from .bound import affordable
 from .carrier import Carrier
 from .master import master_energy
 from .peaks import Pricing, rows_of
@@ -111,7 +112,7 @@ def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: 
     if model is None or state.particles.count < 2:
         return
     scale = max(problem.loss.value(np.zeros_like(problem.targets), problem.targets), 1e-300)
-    most = state.energy + 0.1 * tolerance * abs(state.energy)
+    most = affordable(state.energy, state.lower, tolerance, 0.1)
     for angle in (3e-2, 3e-3, 3e-4, 3e-5, 0.0):
         few = merge(problem, carrier, state.particles, angle) if angle else state.particles
         if angle and few.count == state.particles.count:

@@ -24,3 +24,12 @@ def lower_estimate(problem: TwoLayerProblem, dual: Array, top: float) -> float:
 def relative_gap(energy: float, lower: float) -> float:
     """(energy - lower) / max(1e-300, |energy|)."""
     return (energy - lower) / max(1e-300, abs(energy))
+
+
+def affordable(energy: float, lower: float, tolerance: float, share: float) -> float:
+    """The energy that fewer atoms may cost: up to ``share`` of the tolerance above this one, and a gap within the tolerance stays within it."""
+    most = energy + share * tolerance * abs(energy)
+    if relative_gap(energy, lower) > tolerance:
+        return most
+    ceiling = lower / (1.0 - math.copysign(tolerance, energy))
+    return max(energy, min(most, ceiling - 1e-12 * abs(ceiling)))

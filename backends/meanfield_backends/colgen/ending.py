@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from meanfield_opt.problem import TwoLayerProblem
 
 from . import newton
+from .bound import affordable
 from .carrier import Carrier
 from .glide import glide
 from .masses import interior_point
@@ -38,9 +39,9 @@ def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: 
     if watch.over() and state.particles.count * problem.n_samples > LONG:
         return
     dual, before, energy = state.dual, state.particles, state.energy
-    most = energy + 0.05 * tolerance * abs(energy)
+    most = affordable(energy, state.lower, tolerance, 0.05)
     add(carrier, state, problem, before)
-    state.energy = energy * (1.0 + 0.05 * tolerance)
+    state.energy = most
     done = master(problem, carrier, state, state.columns[:0], 1e-3 * tolerance, tolerance)
     state.dual = dual
     if not done or state.particles is before:
@@ -63,7 +64,7 @@ def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: 
     if reached <= most:
         state.particles, state.energy = few, reached
     for angle in () if watch.over(GRACE) else (3e-2, 3e-3, 3e-4):
-        steps, bound = 40 if tolerance < 1e-4 else 12, energy + 0.2 * tolerance * abs(energy)
+        steps, bound = 40 if tolerance < 1e-4 else 12, affordable(energy, state.lower, tolerance, 0.2)
         if _sparser(problem, carrier, state, bound, steps, angle) or watch.over(GRACE):
             return
 
