@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 #: atoms that are reduced by moving along a null space, cubic in their number
 MOST_REDUCED = 1000
 #: entries of the features of the atoms beyond which these are left as they are after the time limit
-LONG = 6_000_000
+LONG = 2_500_000
 #: seconds after the limit in which steps that may be long are still begun
 GRACE = 3.0
 
