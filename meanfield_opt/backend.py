@@ -77,18 +77,6 @@ class Backend(ABC):
     summary: str
     #: the conic solver behind it, if there is one: its cones and licence state are listed
     conic: ConicSolver | None = None
-    #: whether it takes the option ``memory``, a dict that it fills and reads again when the same data come under other penalties
-    remembers: bool = False
-
-    def reconsider(
-        self, solution: Solution, memory: dict[str, Any], others: Sequence[dict[str, Any]], options: SolveOptions
-    ) -> Solution:
-        """``solution`` judged again by what runs under other penalties have met since, for a backend that remembers.
-
-        memory: what the option of that name held after this solve; others: after those of other penalties. A claim that they refute becomes
-        INACCURATE, and what refutes it goes into ``memory``, for another solve.
-        """
-        return solution
 
     @abstractmethod
     def availability(self) -> Availability:
@@ -101,6 +89,20 @@ class Backend(ABC):
     @abstractmethod
     def solve(self, problem: MeanFieldProblem, options: SolveOptions) -> Solution:
         """Solve; raise SolveError, LicenseError or MissingDependencyError rather than return nothing."""
+
+
+class Remembering(Backend):
+    """A backend that takes the option ``memory``, a dict that it fills and reads again when the same data come under other penalties."""
+
+    @abstractmethod
+    def reconsider(
+        self, solution: Solution, memory: dict[str, Any], others: Sequence[dict[str, Any]], options: SolveOptions
+    ) -> Solution:
+        """``solution`` judged again by what runs under other penalties have met since.
+
+        memory: what the option of that name held after this solve; others: after those of other penalties. A claim that they refute becomes
+        INACCURATE, and what refutes it goes into ``memory``, for another solve.
+        """
 
 
 #: general backends are listed; those for one class of problems (special) are found by name

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import BACKENDS, Backend, SolveOptions, solve
+from .backend import BACKENDS, Backend, Remembering, SolveOptions, solve
 from .errors import InputError
 from .measure import Measure
 from .problem import TwoLayerProblem, check_penalty_product
@@ -46,7 +46,7 @@ def path(
     if not pairs:
         raise InputError("lambdas is empty; give at least one penalty.")
     chosen = backend if isinstance(backend, Backend) else BACKENDS.get(backend)
-    if chosen.remembers:  # what searches have met serves the next penalty too
+    if isinstance(chosen, Remembering):  # what searches have met serves the next penalty too
         options = {"memory": {}, **options}
     out: list[Solution] = []
     memories: list[dict[str, Any]] = []
@@ -59,7 +59,7 @@ def path(
             if solution.status is Status.INTERRUPTED:
                 return out
             start = solution.measure if problem.symmetry is None else None
-        if chosen.remembers:
+        if isinstance(chosen, Remembering):
             _reconsider(chosen, out, memories, options)
     except KeyboardInterrupt:  # where a backend keeps nothing
         if not out:
@@ -67,7 +67,9 @@ def path(
     return out
 
 
-def _reconsider(chosen: Backend, out: list[Solution], memories: list[dict[str, Any]], options: dict[str, Any]) -> None:
+def _reconsider(
+    chosen: Remembering, out: list[Solution], memories: list[dict[str, Any]], options: dict[str, Any]
+) -> None:
     """Each solution judged by what the searches of the next two have met, from the last but one to the first; solved for again where they refute it."""
     known = {field.name for field in fields(SolveOptions)}
     extra = {name: value for name, value in options.items() if name not in known}

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from meanfield_opt.backend import Availability, Backend, SolveOptions
+from meanfield_opt.backend import Availability, Remembering, SolveOptions
 from meanfield_opt.errors import InputError
 from meanfield_opt.problem import MeanFieldProblem, TwoLayerProblem
 from meanfield_opt.solution import Solution, Status
@@ -29,12 +29,11 @@ from .two_levels import two_level_start
 
 
 @dataclass(frozen=True)
-class ColumnGeneration(Backend):
+class ColumnGeneration(Remembering):
     """Group-lasso master on the active atoms, batched local search for violated patterns, sliding, merging, pruning."""
 
     name = "column_generation"
     summary = "column generation with sliding atoms: any loss, any activation with attained optimum, large data"
-    remembers = True
 
     def availability(self) -> Availability:
         return Availability(True, "built in")

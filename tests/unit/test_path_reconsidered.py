@@ -11,7 +11,7 @@ import pytest
 
 import meanfield_opt as mfo
 from meanfield_backends.column_generation import ColumnGeneration
-from meanfield_opt.backend import SolveOptions
+from meanfield_opt.backend import BACKENDS, Remembering, SolveOptions
 
 TOLERANCE = 1e-3
 
@@ -142,7 +142,8 @@ def test_an_interrupted_second_solve_keeps_the_better_of_both(monkeypatch: pytes
     assert solutions[1].energy == again[0].energy < math.inf
 
 
-def test_backends_that_remember_nothing_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mfo.Backend, "reconsider", lambda *given: pytest.fail("asked"))
+def test_backends_that_remember_nothing_solve_paths() -> None:
+    """Nor are they handed a memory, an option they do not know."""
+    assert not isinstance(BACKENDS.get("clarabel"), Remembering)
     solutions = mfo.path(data(1, 6), [0.5, 0.4], backend="clarabel", tolerance=1e-4)
     assert len(solutions) == 2
