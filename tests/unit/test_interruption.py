@@ -73,3 +73,29 @@ def test_the_command_line_writes_the_best_so_far_and_says_so(
     assert json.loads(out.read_text())["status"] == mfo.Status.INTERRUPTED.value
     monkeypatch.setattr("meanfield_opt.cli.solve.solve", interrupting(1))
     assert main(["compare", "hypercube", "--latents", "2", "--steps", "3", "--seeds", "1"]) == 130
+
+
+@pytest.mark.parametrize(("module", "name", "inputs"), [("pool", "slide", 3), ("wide", "glide", 20)])
+def test_an_interruption_of_the_first_slides_keeps_the_one_before(
+    monkeypatch: pytest.MonkeyPatch, module: str, name: str, inputs: int
+) -> None:
+    """Until the first master there was the zero measure only, though the first slide is most of the way."""
+    part = import_module(f"meanfield_backends.colgen.{module}")
+    slide, calls = getattr(part, name), []
+
+    def interrupted(*given: Any, **options: Any) -> Any:
+        calls.append(given)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return slide(*given, **options)
+
+    monkeypatch.setattr(part, name, interrupted)
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((60, inputs)), np.sign(rng.standard_normal((60, 2)))
+    problem = mfo.problems.dataset(x, y, lambda1=0.5, lambda2=0.5)
+    solution = mfo.solve(problem)
+    assert solution.status is mfo.Status.INTERRUPTED
+    assert solution.measure.n_atoms > 0
+    zero = problem.energy(mfo.Measure.zero(problem.n_samples))
+    assert solution.energy < 0.9 * zero
+    assert solution.stats["history"][-1][1] >= solution.energy * (1 - 1e-12)

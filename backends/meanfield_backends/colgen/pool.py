@@ -26,7 +26,7 @@ from .carrier import Carrier, ThetaCarrier
 from .columns import chosen, features_of, lengths, outputs
 from .improve import with_random
 from .masses import interior_point
-from .master import master_energy
+from .master import masses_of, master_energy
 from .pricing import MOST_NEW
 from .reduce import merge, prune
 from .search import Found, evening, spread
@@ -100,7 +100,18 @@ def begin(
         for eps in (0.03, 0.01, 3e-3):
             moved = slide(problem, carrier, moved, eps=eps, iterations=SLIDE_STEPS, tolerance=1e-8, watch=watch.over)
             moved = merge(problem, carrier, prune(carrier, moved, 1e-6), min(0.02, eps))
+            take(problem, carrier, state, moved, watch)
     add(carrier, state, problem, moved)
+
+
+def take(problem: TwoLayerProblem, carrier: Carrier, state: State, moved: Particles, watch: Stopwatch) -> None:
+    """These atoms become the best so far where their energy is lower, so that what ends a run before its first master returns them."""
+    features, cost = problem.features(carrier.patterns(moved.x)), carrier.cost(moved.x)
+    masses = masses_of(problem, cost, moved.readouts, moved.masses)
+    energy = master_energy(problem, features, cost, moved.readouts, masses)
+    if energy < state.energy:
+        state.particles, state.energy = Particles(moved.x, moved.readouts, masses), energy
+        state.history.append((watch.seconds(), energy, state.lower, moved.count))
 
 
 def remember(problem: TwoLayerProblem, state: State, memory: dict[str, Any] | None) -> None:

@@ -162,6 +162,7 @@ def _begin(run: Run, state: State) -> None:
                 eps=eps, iterations=FIRST_STEPS, watch=run.watch.over, threads=state.threads,
             )  # fmt: skip
             moved = merge(run.problem, run.carrier, prune(run.carrier, moved, 1e-6), eps)
+            pool.take(run.problem, run.carrier, state, moved, run.watch)
     pool.add(run.carrier, state, run.problem, moved)
 
 
