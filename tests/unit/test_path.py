@@ -182,10 +182,13 @@ def test_near_penalties_take_one_search_each() -> None:
     """A penalty next to one that was solved took a search for what is new there and another one to confirm."""
     rng = np.random.default_rng(3)
     problem = mfo.problems.dataset(rng.standard_normal((40, 3)), np.sign(rng.standard_normal((40, 2))))
-    solutions = mfo.path(problem, list(np.geomspace(4.0, 2.0, 5)), tolerance=1e-3)
-    assert all(solution.status is mfo.Status.SOLVED for solution in solutions)
-    # a confirming search may meet a basin once, and ask for another round
-    assert sum(solution.stats["rounds"] for solution in solutions[1:]) <= 5
+    rounds = 0
+    for seed in range(3):
+        solutions = mfo.path(problem, list(np.geomspace(4.0, 2.0, 5)), tolerance=1e-3, seed=seed)
+        assert all(solution.status is mfo.Status.SOLVED for solution in solutions)
+        rounds += sum(solution.stats["rounds"] for solution in solutions[1:])
+    # 12, were it not for confirming searches that meet a basin (14 here); two each would be 24
+    assert rounds <= 17
 
 
 @given(seed=st.integers(0, 1000), most=st.integers(1, 60))
