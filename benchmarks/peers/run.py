@@ -100,7 +100,7 @@ def child(pipe: Any, task: Row, index: int, limit: float, seeds: int) -> None:
         if "cvxpy" in name:
             import cvxpy  # noqa: F401
         # what is compiled, loaded or cached once is not part of a solve, ours or theirs
-        work(mfo.problems.hypercube(2))
+        work(mfo.problems.hypercube(2) if task["family"] == "hypercube" else teacher_problem(1.0, 20, 2, 2))
         clocks: list[tuple[float, float]] = []
         while not clocks or (len(clocks) < REPEATS and sum(wall for wall, _ in clocks) < SHORT):
             problem = problem_of(task)  # a new one: nothing that it keeps serves twice
