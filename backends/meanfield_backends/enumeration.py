@@ -17,7 +17,7 @@ from meanfield_opt.problem import MeanFieldProblem, TwoLayerProblem
 from meanfield_opt.solution import Solution, Status
 
 from .colgen.bank_master import parts_of
-from .colgen.master import solve_master
+from .colgen.master import master_energy, solve_master
 from .colgen.saddle import solve_saddle
 
 
@@ -84,15 +84,22 @@ class Enumeration(Backend):
                 break
             active = np.concatenate([active, fresh])
             start = np.hstack([readouts, np.zeros((problem.n_outputs, fresh.size))])
-            found = solve_saddle(
-                parts, features[active], problem.lambda1 * cost[active], problem.lambda2, problem.width, scale
-            ) if parts is not None else None  # fmt: skip
-            if found is not None and found.gap < 1e-3 * options.tolerance:
+            price = problem.lambda1 * cost[active]
+            found = (
+                None
+                if parts is None
+                else solve_saddle(parts, features[active], price, problem.lambda2, problem.width, scale)
+            )
+            if found is not None:
                 readouts, kappa, masses, dual = found.readouts, found.kappa, found.masses, found.dual
-            else:
+            if found is None or found.gap >= 1e-3 * options.tolerance:
                 master = solve_master(problem, features[active], cost[active], start, 1e-3 * options.tolerance, kappa)
-                readouts, kappa, masses = master.readouts, master.kappa, master.masses
-                dual = -problem.loss.gradient(readouts @ features[active], problem.targets)
+                # first-order steps may end far from the optimum: more so than an interior point that just misses its accuracy
+                if found is None or master.energy < master_energy(
+                    problem, features[active], cost[active], readouts, masses
+                ):
+                    readouts, kappa, masses = master.readouts, master.kappa, master.masses
+                    dual = -problem.loss.gradient(readouts @ features[active], problem.targets)
             used = masses > 1e-14 * masses.sum()
             active, readouts = active[used], readouts[:, used]
         if active.size == 0:

