@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from meanfield_backends import enumeration
-from meanfield_backends.colgen.saddle import Saddle
 
 import meanfield_opt as mfo
+from meanfield_backends import enumeration
+from meanfield_backends.colgen.saddle import Saddle
 from meanfield_opt.certificate.pairs_engine import two_level_measure
 
 
