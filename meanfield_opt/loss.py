@@ -94,6 +94,17 @@ class Proximal(ABC):
         """argmin_G L(G; Y) + |G - F|^2 / (2 step), entry by entry; ``step`` > 0 may be an array like F."""
 
 
+class SecondOrder(ABC):
+    """A smooth loss, sum over the entries, with second derivatives: masters and atoms are then found by Newton's method."""
+
+    @abstractmethod
+    def curvatures(self, outputs: Array, targets: Array) -> Array | None:
+        """The second derivatives of the terms at F, shape (d_Y, P), not negative; one of both where they jump.
+
+        None for a loss built from one that has none.
+        """
+
+
 @dataclass(frozen=True, eq=False)
 class ResidualForm:
     """Terms that linear and second-order cones hold: with t = slope f + intercept, entry by entry,
@@ -124,6 +135,12 @@ class ResidualForm:
             c * np.where(u > 0, u, 0.0) for c, u in ((self.above, over), (self.below, under)) if math.isfinite(c)
         )
         return np.asarray(self.weight * (q**2 + linear))
+
+    def curvatures(self, outputs: Array) -> Array:
+        """The second derivatives of the terms, shape (d_Y, P); inside where they jump."""
+        t = self.slope * outputs + self.intercept
+        inside = self.quadratic & (t >= -0.5 * self.below) & (t <= 0.5 * self.above)
+        return np.asarray(np.where(inside, 2.0 * self.weight * np.square(self.slope), 0.0))
 
 
 class ConicTerms(ABC):

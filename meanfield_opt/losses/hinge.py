@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..loss import Array, ConicTerms, Proximal, ResidualForm, SummedLoss
+from ..loss import Array, ConicTerms, Proximal, ResidualForm, SecondOrder, SummedLoss
 from ..rounding import down, up
 from .logistic import check_signs, scaled_margin, unit_limit
 
@@ -81,7 +81,7 @@ class Hinge(SummedLoss, Proximal, ConicTerms):
 
 
 @dataclass(frozen=True)
-class SquaredHinge(SummedLoss, Proximal, ConicTerms):
+class SquaredHinge(SummedLoss, Proximal, ConicTerms, SecondOrder):
     """sum max(0, 1 - y f)^2; with s = y S <= 0 the conjugate is s + s^2/4."""
 
     name = "squared_hinge"
@@ -91,6 +91,9 @@ class SquaredHinge(SummedLoss, Proximal, ConicTerms):
 
     def gradient(self, outputs: Array, targets: Array) -> Array:
         return np.asarray(-2.0 * targets * np.maximum(0.0, 1.0 - targets * outputs))
+
+    def curvatures(self, outputs: Array, targets: Array) -> Array:
+        return self.residual_form(targets).curvatures(outputs)
 
     def conjugate_terms(self, slopes: Array, targets: Array) -> Array:
         s = targets * slopes

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ..loss import Array, ConicTerms, Proximal, ResidualForm, SummedLoss
+from ..loss import Array, ConicTerms, Proximal, ResidualForm, SecondOrder, SummedLoss
 from ..rounding import down, up
 from ..validate import positive
 from .logistic import unit_limit
 
 
 @dataclass(frozen=True)
-class Huber(SummedLoss, Proximal, ConicTerms):
+class Huber(SummedLoss, Proximal, ConicTerms, SecondOrder):
     """sum h(f - y), h(r) = r^2 for |r| <= delta, else 2 delta |r| - delta^2 (no factor 1/2, as for the squared loss).
 
     The conjugate is s y + s^2/4 on |s| <= 2 delta.
@@ -34,6 +34,9 @@ class Huber(SummedLoss, Proximal, ConicTerms):
 
     def gradient(self, outputs: Array, targets: Array) -> Array:
         return 2.0 * np.clip(outputs - targets, -self.delta, self.delta)
+
+    def curvatures(self, outputs: Array, targets: Array) -> Array:
+        return self.residual_form(targets).curvatures(outputs)
 
     def conjugate_terms(self, slopes: Array, targets: Array) -> Array:
         inside = np.abs(slopes) <= 2.0 * self.delta

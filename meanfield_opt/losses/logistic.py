@@ -10,7 +10,7 @@ import numpy as np
 from scipy import special
 
 from ..errors import InputError
-from ..loss import Array, ExponentialForm, ExponentialTerms, SummedLoss
+from ..loss import Array, ExponentialForm, ExponentialTerms, SecondOrder, SummedLoss
 from ..rounding import down, up
 
 MARGIN = 1.0 - 2.0**-50  # dual points stay this far inside a closed domain, so that rounding cannot leave it
@@ -36,7 +36,7 @@ def scaled_margin(t: Array, lo: Array, hi: Array) -> tuple[Array, Array]:
 
 
 @dataclass(frozen=True)
-class Logistic(SummedLoss, ExponentialTerms):
+class Logistic(SummedLoss, ExponentialTerms, SecondOrder):
     """sum log(1 + exp(-y f)); with t = -y s in [0, 1] the conjugate is t log t + (1 - t) log(1 - t)."""
 
     name = "logistic"
@@ -47,6 +47,9 @@ class Logistic(SummedLoss, ExponentialTerms):
 
     def gradient(self, outputs: Array, targets: Array) -> Array:
         return np.asarray(-targets * special.expit(-targets * outputs))
+
+    def curvatures(self, outputs: Array, targets: Array) -> Array:
+        return np.asarray(special.expit(outputs) * special.expit(-outputs))
 
     def conjugate_terms(self, slopes: Array, targets: Array) -> Array:
         t = -targets * slopes

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..loss import Array, ConicTerms, Proximal, ResidualForm, SummedLoss
+from ..loss import Array, ConicTerms, Proximal, ResidualForm, SecondOrder, SummedLoss
 from ..rounding import down, up
 from ..validate import flag, nonnegative
 from .logistic import check_signs
 
 
 @dataclass(frozen=True)
-class Residual(SummedLoss, Proximal, ConicTerms):
+class Residual(SummedLoss, Proximal, ConicTerms, SecondOrder):
     """sum m(t), t = f - y, or with ``margin`` t = 1 - y f for labels y = +-1:
 
         m(t) = min_q [ q^2 + above max(t - q, 0) + below max(q - t, 0) ]      (q = 0 where not ``quadratic``)
@@ -74,6 +74,9 @@ class Residual(SummedLoss, Proximal, ConicTerms):
     def _u(self, slopes: Array, targets: Array) -> Array:
         """The slope in t: exact, because labels are signs where it is not the slope itself."""
         return np.asarray(-targets * slopes if self.margin else slopes)
+
+    def curvatures(self, outputs: Array, targets: Array) -> Array:
+        return self.residual_form(targets).curvatures(outputs)
 
     def conjugate_terms(self, slopes: Array, targets: Array) -> Array:
         above, below = self.prices

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from ..loss import Array, ConicTerms, Loss, Proximal, ResidualForm, SummedLoss
+from ..loss import Array, ConicTerms, Loss, Proximal, ResidualForm, SecondOrder, SummedLoss
 from ..rounding import dot_bounds, down, square_interval, sum_upper, up
 
 
 @dataclass(frozen=True)
-class Squared(Loss, ConicTerms):
+class Squared(Loss, ConicTerms, SecondOrder):
     """|Y - F|^2; L*(S) = <S, Y> + |S|^2/4; D(Z) = <Z, Y> - |Z|^2/4."""
 
     name = "squared"
@@ -26,6 +26,9 @@ class Squared(Loss, ConicTerms):
 
     def gradient(self, outputs: Array, targets: Array) -> Array:
         return 2.0 * (outputs - targets)
+
+    def curvatures(self, outputs: Array, targets: Array) -> Array:
+        return np.full_like(outputs, 2.0)
 
     def conjugate(self, slopes: Array, targets: Array) -> float:
         return float(np.vdot(slopes, targets) + 0.25 * np.vdot(slopes, slopes))
@@ -70,7 +73,7 @@ class Squared(Loss, ConicTerms):
 
 
 @dataclass(frozen=True)
-class SquaredTerms(SummedLoss, Proximal, ConicTerms):
+class SquaredTerms(SummedLoss, Proximal, ConicTerms, SecondOrder):
     """The squared loss entry by entry: what weights act on. Alone, use ``Squared``, whose bounds are sharper."""
 
     name = "squared_terms"
@@ -80,6 +83,9 @@ class SquaredTerms(SummedLoss, Proximal, ConicTerms):
 
     def gradient(self, outputs: Array, targets: Array) -> Array:
         return 2.0 * (outputs - targets)
+
+    def curvatures(self, outputs: Array, targets: Array) -> Array:
+        return np.full_like(outputs, 2.0)
 
     def conjugate_terms(self, slopes: Array, targets: Array) -> Array:
         return np.asarray(slopes * targets + 0.25 * np.square(slopes))

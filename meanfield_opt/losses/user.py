@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, RefusalError
-from ..loss import Array, Loss, Proximal, golden_scale
+from ..loss import Array, Loss, Proximal, SecondOrder, golden_scale
 from ..validate import positive
 from .residual import Residual
 
@@ -64,7 +64,7 @@ def _digest(*functions: Entry) -> str:
 
 
 @dataclass(frozen=True)
-class NumpyLoss(Loss, Proximal):
+class NumpyLoss(Loss, Proximal, SecondOrder):
     """A sum over entries of a user's numpy functions. It can be solved with; nothing about it is ever proved.
 
     digest: of the functions' values on a fixed grid and of their code; it is what fingerprints depend on.
@@ -114,6 +114,12 @@ class NumpyLoss(Loss, Proximal):
 
     def gradient(self, outputs: Array, targets: Array) -> Array:
         return self._call(self.f_gradient, outputs, targets)
+
+    def curvatures(self, outputs: Array, targets: Array) -> Array:
+        """Central differences of the gradient, which need not be exact: steps rest on them, no result does."""
+        step = 1e-5 * np.maximum(1.0, np.abs(outputs))
+        ends = [self.gradient(outputs + h, targets) for h in (step, -step)]
+        return np.clip((ends[0] - ends[1]) / (2.0 * step), 0.0, self.smoothness)
 
     def conjugate(self, slopes: Array, targets: Array) -> float:
         return float(np.sum(self._call(self.f_conjugate, slopes, targets)))

@@ -18,6 +18,7 @@ from ..loss import (
     Loss,
     Proximal,
     ResidualForm,
+    SecondOrder,
     SummedLoss,
 )
 from ..rounding import down, up
@@ -48,7 +49,7 @@ def _weights(values: Any, name: str) -> tuple[float, ...] | None:
 
 
 @dataclass(frozen=True)
-class Weighted(SummedLoss, Proximal, ConicTerms, ExponentialTerms):
+class Weighted(SummedLoss, Proximal, ConicTerms, ExponentialTerms, SecondOrder):
     """sum over terms of weight x term; the weight is sample_weights[p] * output_weights[k] (rounded once).
 
     base: a loss (or its name) that is a sum of terms. sample_weights: P positive numbers; output_weights: d_Y of them.
@@ -91,6 +92,10 @@ class Weighted(SummedLoss, Proximal, ConicTerms, ExponentialTerms):
 
     def gradient(self, outputs: Array, targets: Array) -> Array:
         return np.asarray(self.weights(targets) * self.inner.gradient(outputs, targets))
+
+    def curvatures(self, outputs: Array, targets: Array) -> Array | None:
+        inner = self.inner.curvatures(outputs, targets) if isinstance(self.inner, SecondOrder) else None
+        return None if inner is None else np.asarray(self.weights(targets) * inner)
 
     def conjugate_terms(self, slopes: Array, targets: Array) -> Array:
         w = self.weights(targets)

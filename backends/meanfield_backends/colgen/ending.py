@@ -84,7 +84,9 @@ def _merged(
         start *= np.sqrt(np.einsum("kj,kj->j", few.readouts, few.readouts))
         wanted = max(1e-15, 1e-2 * tolerance * most / none)
         l1, l2, near = problem.lambda1, problem.lambda2, tolerance * most / none
-        centre = interior_point(features, problem.targets, l1, l2, start, wanted, near=near, threads=threads)
+        centre = interior_point(
+            features, problem.targets, l1, l2, start, wanted, near=near, threads=threads, loss=problem.loss
+        )
         if centre is None:
             continue
         few = Particles(x, centre.readouts, centre.masses)

@@ -1,6 +1,6 @@
 """Second-order sliding: a damped Newton method on all atoms and readouts, with the kinks rounded less and less.
 
-For the squared loss, degree-1 activations and weights theta as coordinates. With relu_eps(t) = (t + sqrt(t^2 + eps^2)) / 2 the path
+For smooth losses that are sums over entries, degree-1 activations and weights theta as coordinates. With relu_eps(t) = (t + sqrt(t^2 + eps^2)) / 2 the path
 eps -> 0 is that of an interior point method: at kinks where a neuron rests, relu_eps' tends to the multiplier of that kink. Dense
 linear algebra in J (r + d_Y) unknowns.
 """
@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
+from meanfield_opt.loss import SecondOrder
 from meanfield_opt.losses.squared import Squared
 from meanfield_opt.problem import TwoLayerProblem
 
 from .carrier import Carrier, ThetaCarrier
 from .pieces import SmoothActivation
 from .slide import Particles, balanced
+from .smooth_energy import curved
 
 Array = NDArray[np.float64]
 
@@ -33,7 +35,7 @@ MOST_UNKNOWNS = 900
 def applies(problem: TwoLayerProblem, carrier: Carrier, atoms: int) -> bool:
     """Whether this method is for the problem, and dense linear algebra for this many atoms bearable."""
     return (
-        isinstance(problem.loss, Squared)
+        curved(problem.loss, problem.targets)
         and isinstance(carrier, ThetaCarrier)
         and problem.activation.degree == 1.0
         and problem.activation.pieces is not None
@@ -52,26 +54,26 @@ class Point:
     features: Array
     slope: Array
     bend: Array
-    residual: Array
+    fit: Array
 
 
 def evaluate(problem: TwoLayerProblem, carrier: Carrier, x: Array, v: Array, eps: float) -> Point:
-    """|Y - v^T phi_eps|^2 + l1 |x|^2 + l2 |v|^2 at x (J, n), v (J, d)."""
+    """L(v^T phi_eps) + l1 |x|^2 + l2 |v|^2 at x (J, n), v (J, d)."""
     smooth = SmoothActivation(problem.activation, eps)
     h = carrier.patterns(x)
     features, slope, bend = smooth.three(h)
-    residual = problem.targets - v.T @ features
+    fit = v.T @ features
     value = (
-        float(np.vdot(residual, residual))
+        problem.loss.value(fit, problem.targets)
         + problem.lambda1 * float(np.vdot(x, x))
         + problem.lambda2 * float(np.vdot(v, v))
     )
-    return Point(x, v, value, features, slope, bend, residual)
+    return Point(x, v, value, features, slope, bend, fit)
 
 
 def gradient(problem: TwoLayerProblem, carrier: Carrier, at: Point) -> tuple[Array, Array]:
     """In x and in v."""
-    dual = 2.0 * at.residual
+    dual = -problem.loss.gradient(at.fit, problem.targets)
     pull = at.v @ dual
     gx = 2.0 * problem.lambda1 * at.x - carrier.pull(at.slope * pull)
     gv = 2.0 * problem.lambda2 * at.v - at.features @ dual.T
@@ -82,15 +84,21 @@ def hessian(problem: TwoLayerProblem, rows: Array, at: Point) -> Array:
     """The exact Hessian, unknowns ordered (x_1, .., x_J, v_1, .., v_J); ``rows`` is A (P, n)."""
     j, n = at.x.shape
     d = at.v.shape[1]
-    dual = 2.0 * at.residual
+    dual = -problem.loss.gradient(at.fit, problem.targets)
     lift = (at.slope[:, None, :] * rows.T[None, :, :]).reshape(j * n, -1)  # d h-features / d x_j
-    out = np.empty((j * (n + d), j * (n + d)))
     a = j * n
-    xx = out[:a, :a]
-    np.matmul(lift, lift.T, out=xx)
-    xx.reshape(j, n, j, n)[...] *= (2.0 * (at.v @ at.v.T))[:, None, :, None]
+    out = np.zeros((j * (n + d), j * (n + d)))
+    xx, vv, xv = out[:a, :a], out[a:, a:].reshape(j, d, j, d), np.empty((j, n, j, d))
+    for which, curvature in _curvatures(problem, at.fit):
+        v, weighted = at.v[:, which], lift * curvature
+        block = weighted @ lift.T
+        block.reshape(j, n, j, n)[...] *= (v @ v.T)[:, None, :, None]
+        xx += block
+        xv[..., which] = np.einsum("inj,ik->injk", (weighted @ at.features.T).reshape(j, n, j), v)
+        inner = (at.features * curvature) @ at.features.T
+        for k in np.arange(d)[which]:
+            vv[:, k, :, k] = inner
     weight = at.bend * (at.v @ dual)
-    xv = np.einsum("inj,ik->injk", (lift @ at.features.T).reshape(j, n, j), 2.0 * at.v)
     cross = (lift @ dual.T).reshape(j, n, d)
     for i in range(j):
         block = slice(i * n, (i + 1) * n)
@@ -98,11 +106,22 @@ def hessian(problem: TwoLayerProblem, rows: Array, at: Point) -> Array:
         xv[i, :, i, :] -= cross[i]
     out[:a, a:] = xv.reshape(a, j * d)
     out[a:, :a] = out[:a, a:].T
-    out[a:, a:] = np.kron(2.0 * (at.features @ at.features.T), np.eye(d))
     diagonal = out.reshape(-1)[:: out.shape[0] + 1]
     diagonal[:a] += 2.0 * problem.lambda1
     diagonal[a:] += 2.0 * problem.lambda2
     return out
+
+
+def _curvatures(problem: TwoLayerProblem, fit: Array) -> Iterator[tuple[slice, Array]]:
+    """Outputs that share their curvatures, and these (P,): all outputs where the loss is the squared one."""
+    if isinstance(problem.loss, Squared):
+        yield slice(None), np.full(fit.shape[1], 2.0)
+        return
+    assert isinstance(problem.loss, SecondOrder)
+    bend = problem.loss.curvatures(fit, problem.targets)
+    assert bend is not None
+    for k, row in enumerate(bend):
+        yield slice(k, k + 1), row
 
 
 def polish(

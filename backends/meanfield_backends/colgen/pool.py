@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from meanfield_opt.backend import SolveOptions
 from meanfield_opt.geometry import FactorGeometry
-from meanfield_opt.losses.squared import Squared
 from meanfield_opt.measure import Measure
 from meanfield_opt.problem import TwoLayerProblem
 
@@ -31,6 +30,7 @@ from .pricing import MOST_NEW
 from .reduce import merge, prune
 from .search import Found, evening, spread
 from .slide import Particles, slide
+from .smooth_energy import curved
 from .state import State, Stopwatch, first_state
 from .work import UNEVEN, masters_a_search
 from .working import FEW, MANY, working_master
@@ -64,10 +64,10 @@ CHEAP = 0.5
 
 
 def applies(problem: TwoLayerProblem, carrier: Carrier) -> bool:
-    """Whether pools are for the problem: squared loss, degree 1 with kinks, free mass, few dimensions."""
+    """Whether pools are for the problem: smooth loss over the entries, degree 1 with kinks, free mass, few dimensions."""
     pieces = problem.activation.pieces
     return (
-        isinstance(problem.loss, Squared)
+        curved(problem.loss, problem.targets)
         and isinstance(carrier, ThetaCarrier)
         and isinstance(problem.geometry, FactorGeometry)
         and problem.activation.degree == 1.0
@@ -192,10 +192,23 @@ def master(problem: TwoLayerProblem, carrier: Carrier, state: State, new: Array,
     if carrier.dimension > SLIDING or masters_a_search(problem, carrier, start) > CHEAP:
         working = MANY if carrier.dimension > SLIDING else FEW
         centre = working_master(
-            features, problem.targets, l1, l2, start, state.dual, wanted, gap, near, working, threads=state.threads
+            features,
+            problem.targets,
+            l1,
+            l2,
+            start,
+            state.dual,
+            wanted,
+            gap,
+            near,
+            working,
+            threads=state.threads,
+            loss=problem.loss,
         )
     else:
-        centre = interior_point(features, problem.targets, l1, l2, start, wanted, near=near, threads=state.threads)
+        centre = interior_point(
+            features, problem.targets, l1, l2, start, wanted, near=near, threads=state.threads, loss=problem.loss
+        )
     if centre is None:
         return False
     share = centre.masses / float(centre.masses.sum())

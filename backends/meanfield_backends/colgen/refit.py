@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from meanfield_opt.losses.squared import Squared
 from meanfield_opt.measure import Measure
 from meanfield_opt.problem import TwoLayerProblem
 
@@ -18,6 +17,7 @@ from .masses import interior_point
 from .master import masses_of, master_energy
 from .reduce import shares
 from .search import levels
+from .smooth_energy import curved
 
 Array = NDArray[np.float64]
 
@@ -44,7 +44,7 @@ def fitted(
     if gap <= LITTLE * tolerance:
         return None
     found, few = None, measure.n_atoms <= MOST
-    if few and isinstance(problem.loss, Squared) and problem.width is None and (cost > 0).all():
+    if few and curved(problem.loss, problem.targets) and problem.width is None and (cost > 0).all():
         found = _in_masses(problem, features, cost, measure.masses, energy, min(gap, 1.0), tolerance, threads)
     if found is None:
         found = _in_turn(problem, cost, measure)
@@ -82,7 +82,9 @@ def _in_masses(
     unit = features / size[:, None]
     # interior_point measures by the energy of no atoms
     wanted, near = max(1e-15, 0.1 * LITTLE * tolerance * energy / none), gap * energy / none
-    centre = interior_point(unit, problem.targets, l1, l2, masses * cost, wanted, near=near, threads=threads)
+    centre = interior_point(
+        unit, problem.targets, l1, l2, masses * cost, wanted, near=near, threads=threads, loss=problem.loss
+    )
     return None if centre is None else (centre.readouts / size, centre.masses / cost)
 
 

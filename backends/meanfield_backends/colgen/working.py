@@ -9,8 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from meanfield_opt.loss import Loss
+from meanfield_opt.losses.squared import Squared
+
 from .columns import Inner, chosen, outputs, responses
-from .masses import Centre, Energy, energy_of, minimise
+from .energies import MassEnergy
+from .masses import SQUARED, Centre, energy_of, minimise
+from .squared_energy import SquaredEnergy
 
 Array = NDArray[np.float64]
 
@@ -68,8 +73,9 @@ def working_master(
     near: float,
     working: Working = MANY,
     threads: int = 1,
+    loss: Loss = SQUARED,
 ) -> Centre | None:
-    """Minimise E (see ``masses``) over the masses of all columns, from ``start`` (J,).
+    """Minimise E (see ``energies``) over the masses of all columns, from ``start`` (J,).
 
     features: (J, P), of atoms of cost 1. dual: (d, P), near the optimal one: it orders the columns without mass. accuracy: the duality gap on
     the working set, as a fraction of the energy at m = 0. gap: the present relative gap; only violations beyond a share of it count. near: see
@@ -78,7 +84,9 @@ def working_master(
     tau = 4.0 * l1 * l2
     masses, centre, inner = np.array(start), None, None
     # from Gram matrices of few columns on many samples, most of which the next pass needs again
-    q, cross = np.hsplit(responses(features, np.vstack([dual, targets]), threads), [dual.shape[0]])
+    quadratic = isinstance(loss, Squared)
+    wanted = np.vstack([dual, targets]) if quadratic else dual
+    q, cross = np.hsplit(responses(features, wanted, threads), [dual.shape[0]])
     square, none = float(np.vdot(targets, targets)), np.zeros((0, 0))
     inside = np.zeros(masses.size, dtype=bool)
     for _ in range(working.passes if gap <= FAR else working.far):
@@ -93,17 +101,18 @@ def working_master(
         work = np.flatnonzero(inside)
         if work.size == 0:
             work = np.argsort(-level, kind="stable")[: working.least]
-        if work.size > targets.shape[1]:
-            energy = energy_of(chosen(features, work, threads), targets, l1, l2, threads)
+        energy: MassEnergy
+        if work.size > targets.shape[1] or not quadratic:
+            energy = energy_of(loss, chosen(features, work, threads), targets, l1, l2, threads)
         else:
             inner = Inner.of(features, work, threads) if inner is None else inner.moved(features, work, threads)
-            energy = Energy(none, targets, inner.matrix, cross[work].T, square, l1, l2, threads)
+            energy = SquaredEnergy(none, targets, inner.matrix, cross[work].T, square, l1, l2, threads)
         part = minimise(energy, masses[work], accuracy, near=near)
         if part is None:
             return None
         masses, readouts = np.zeros_like(masses), np.zeros((targets.shape[0], masses.size))
         masses[work], readouts[:, work] = part.masses, part.readouts
-        q = responses(features, 2.0 * (targets - outputs(readouts, features, threads)), threads)
+        q = responses(features, -loss.gradient(outputs(readouts, features, threads), targets), threads)
         centre = Centre(masses, readouts, np.zeros_like(masses), part.energy)
     if centre is None:
         return None
