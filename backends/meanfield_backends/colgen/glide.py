@@ -2,8 +2,7 @@
 
     min over x_j, v_j:  L(sum_j v_j phi_eps(A x_j)) + l1 sum_j |x_j|^2 + l2 sum_j |v_j|^2
 
-For losses that are sums over samples (here the squared one): an evaluation is two matrix products and two passes over each tile of
-samples. The energy is correct to about 1e-7 of itself, which is enough where atoms move on their way; the master that follows is exact.
+For losses that are sums over samples: an evaluation is two matrix products and two passes over each tile of samples. The energy is correct to about 1e-7 of itself, which is enough where atoms move on their way; the master that follows is exact.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from meanfield_opt.losses.weighted import Weighted
 from meanfield_opt.problem import TwoLayerProblem
 from meanfield_opt.threads import share
 
@@ -55,6 +55,8 @@ def glide(
     # tiles of samples, as many for any number of threads: the loss is a sum over samples, so that a tile is done while it is in the cache
     pairs = -(-count * rows.shape[0] // (2 * ENTRIES))
     tile = -(-rows.shape[0] // (2 * pairs))
+    if isinstance(problem.loss, Weighted) and problem.loss.sample_weights is not None:
+        tile = rows.shape[0]  # such weights belong to all samples at once
 
     def objective(flat: Array) -> tuple[float, Array]:
         x, v = flat[: count * n].reshape(count, n), flat[count * n :].reshape(count, -1)

@@ -39,6 +39,16 @@ def check_memory(memory: Any) -> None:
         )
 
 
+def comparable(known: TwoLayerProblem, problem: TwoLayerProblem) -> bool:
+    """Whether the two differ in their penalties only, so that what searches met under one says something about the other."""
+    return (
+        known.geometry is problem.geometry
+        and known.activation == problem.activation
+        and known.loss == problem.loss
+        and np.array_equal(known.targets, problem.targets)
+    )
+
+
 def _dual(value: Any, problem: Any) -> bool:
     return _numbers(value, 2) and (not isinstance(problem, TwoLayerProblem) or value.shape == problem.targets.shape)
 

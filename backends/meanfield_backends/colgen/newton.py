@@ -91,9 +91,9 @@ def hessian(problem: TwoLayerProblem, rows: Array, at: Point) -> Array:
     xx, vv, xv = out[:a, :a], out[a:, a:].reshape(j, d, j, d), np.empty((j, n, j, d))
     for which, curvature in _curvatures(problem, at.fit):
         v, weighted = at.v[:, which], lift * curvature
-        block = weighted @ lift.T
-        block.reshape(j, n, j, n)[...] *= (v @ v.T)[:, None, :, None]
-        xx += block
+        outer = weighted @ lift.T
+        outer.reshape(j, n, j, n)[...] *= (v @ v.T)[:, None, :, None]
+        xx += outer
         xv[..., which] = np.einsum("inj,ik->injk", (weighted @ at.features.T).reshape(j, n, j), v)
         inner = (at.features * curvature) @ at.features.T
         for k in np.arange(d)[which]:

@@ -26,6 +26,7 @@ from .columns import chosen, features_of, lengths, outputs
 from .improve import with_random
 from .masses import interior_point
 from .master import masses_of, master_energy
+from .memory import comparable
 from .pricing import MOST_NEW
 from .reduce import merge, prune
 from .search import Found, evening, spread
@@ -144,8 +145,7 @@ def recalled(
     state = first_state(problem, carrier, None)
     state.columns, state.column_masses, state.basins = memory["columns"], memory["masses"], memory["basins"]
     pairs = ((known.lambda1, problem.lambda1), (known.lambda2, problem.lambda2))
-    # basins of other targets or of another activation say nothing about how many starts are needed
-    alike = known.activation == problem.activation and np.array_equal(known.targets, problem.targets)
+    alike = comparable(known, problem)  # other basins say nothing about how many starts are needed
     change = max(abs(math.log(new / old)) for old, new in pairs) if alike else math.inf
     if alike:  # the levels of columns tell which of them the master begins with
         state.dual = memory["dual"] * math.sqrt(problem.tau / known.tau)

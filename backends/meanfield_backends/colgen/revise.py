@@ -20,6 +20,7 @@ from .ascent import sharpen
 from .basins import different, unlike
 from .bound import lower_estimate
 from .carrier import choose_carrier
+from .memory import comparable
 from .pool import REMEMBERED, SLIDING
 from .pricing import roundings
 from .search import evening, levels_at
@@ -40,13 +41,7 @@ STEPS = 60
 def usable(problem: TwoLayerProblem, memory: dict[str, Any]) -> bool:
     """Whether ``memory`` is of a run on the same inputs and targets, whose basins may be followed to another penalty."""
     known = memory.get("problem")
-    return (
-        memory.keys() >= REMEMBERED
-        and isinstance(known, TwoLayerProblem)
-        and known.geometry is problem.geometry
-        and known.activation == problem.activation
-        and np.array_equal(known.targets, problem.targets)
-    )
+    return memory.keys() >= REMEMBERED and isinstance(known, TwoLayerProblem) and comparable(known, problem)
 
 
 def reconsidered(

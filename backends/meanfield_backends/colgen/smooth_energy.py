@@ -10,6 +10,7 @@ curvatures, also where they vanish (the numerics of Rasmussen and Williams 2006,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -30,14 +31,11 @@ EXACT = 1e-18
 
 
 def curved(loss: Loss, targets: Array) -> bool:
-    """Whether E can be had for the loss: smooth, with second derivatives entry by entry, and not zero or below without atoms."""
+    """Whether E can be had for the loss: smooth, with second derivatives entry by entry, and above zero without atoms."""
+    if not isinstance(loss, SecondOrder) or not math.isfinite(loss.curvature()):
+        return False
     zero = np.zeros_like(targets)
-    return (
-        isinstance(loss, SecondOrder)
-        and bool(np.isfinite(loss.curvature()))
-        and loss.curvatures(zero, targets) is not None
-        and loss.value(zero, targets) > 0.0
-    )
+    return loss.curvatures(zero, targets) is not None and loss.value(zero, targets) > 0.0
 
 
 @dataclass
