@@ -95,14 +95,12 @@ class Proximal(ABC):
 
 
 class SecondOrder(ABC):
-    """A smooth loss, sum over the entries, with second derivatives: masters and atoms are then found by Newton's method."""
+    """A smooth loss, sum over entries or samples, with second derivatives: masters and atoms are then found by Newton's method."""
 
     @abstractmethod
-    def curvatures(self, outputs: Array, targets: Array) -> Array | None:
-        """The second derivatives of the terms at F, shape (d_Y, P), not negative; one of both where they jump.
-
-        None for a loss built from one that has none.
-        """
+    def curvature_roots(self, outputs: Array, targets: Array) -> Array | None:
+        """Roots of the second derivatives at F, one of both where they jump: s (d_Y, P), whose squares they are, or where a sample's outputs
+        are coupled C (d_Y, d_Y, P), its Hessian being C_p C_p^T. None for a loss built from one that has none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,11 +134,11 @@ class ResidualForm:
         )
         return np.asarray(self.weight * (q**2 + linear))
 
-    def curvatures(self, outputs: Array) -> Array:
-        """The second derivatives of the terms, shape (d_Y, P); inside where they jump."""
+    def curvature_roots(self, outputs: Array) -> Array:
+        """See ``SecondOrder``; inside where they jump."""
         t = self.slope * outputs + self.intercept
         inside = self.quadratic & (t >= -0.5 * self.below) & (t <= 0.5 * self.above)
-        return np.asarray(np.where(inside, 2.0 * self.weight * np.square(self.slope), 0.0))
+        return np.asarray(np.where(inside, np.sqrt(2.0 * self.weight) * np.abs(self.slope), 0.0))
 
 
 class ConicTerms(ABC):

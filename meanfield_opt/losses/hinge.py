@@ -92,8 +92,8 @@ class SquaredHinge(SummedLoss, Proximal, ConicTerms, SecondOrder):
     def gradient(self, outputs: Array, targets: Array) -> Array:
         return np.asarray(-2.0 * targets * np.maximum(0.0, 1.0 - targets * outputs))
 
-    def curvatures(self, outputs: Array, targets: Array) -> Array:
-        return self.residual_form(targets).curvatures(outputs)
+    def curvature_roots(self, outputs: Array, targets: Array) -> Array:
+        return self.residual_form(targets).curvature_roots(outputs)
 
     def conjugate_terms(self, slopes: Array, targets: Array) -> Array:
         s = targets * slopes

@@ -35,8 +35,8 @@ class Huber(SummedLoss, Proximal, ConicTerms, SecondOrder):
     def gradient(self, outputs: Array, targets: Array) -> Array:
         return 2.0 * np.clip(outputs - targets, -self.delta, self.delta)
 
-    def curvatures(self, outputs: Array, targets: Array) -> Array:
-        return self.residual_form(targets).curvatures(outputs)
+    def curvature_roots(self, outputs: Array, targets: Array) -> Array:
+        return self.residual_form(targets).curvature_roots(outputs)
 
     def conjugate_terms(self, slopes: Array, targets: Array) -> Array:
         inside = np.abs(slopes) <= 2.0 * self.delta

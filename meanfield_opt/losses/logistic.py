@@ -48,8 +48,8 @@ class Logistic(SummedLoss, ExponentialTerms, SecondOrder):
     def gradient(self, outputs: Array, targets: Array) -> Array:
         return np.asarray(-targets * special.expit(-targets * outputs))
 
-    def curvatures(self, outputs: Array, targets: Array) -> Array:
-        return np.asarray(special.expit(outputs) * special.expit(-outputs))
+    def curvature_roots(self, outputs: Array, targets: Array) -> Array:
+        return np.asarray(np.sqrt(special.expit(outputs) * special.expit(-outputs)))
 
     def conjugate_terms(self, slopes: Array, targets: Array) -> Array:
         t = -targets * slopes

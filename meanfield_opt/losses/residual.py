@@ -75,8 +75,8 @@ class Residual(SummedLoss, Proximal, ConicTerms, SecondOrder):
         """The slope in t: exact, because labels are signs where it is not the slope itself."""
         return np.asarray(-targets * slopes if self.margin else slopes)
 
-    def curvatures(self, outputs: Array, targets: Array) -> Array:
-        return self.residual_form(targets).curvatures(outputs)
+    def curvature_roots(self, outputs: Array, targets: Array) -> Array:
+        return self.residual_form(targets).curvature_roots(outputs)
 
     def conjugate_terms(self, slopes: Array, targets: Array) -> Array:
         above, below = self.prices

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import special
 
 from ..errors import InputError
-from ..loss import Array, ExponentialForm, ExponentialTerms, SummedLoss
+from ..loss import Array, ExponentialForm, ExponentialTerms, SecondOrder, SummedLoss
 from ..rounding import down, up
 
 
@@ -20,7 +20,7 @@ def one_hot(targets: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class Softmax(SummedLoss, ExponentialTerms):
+class Softmax(SummedLoss, ExponentialTerms, SecondOrder):
     """sum_p log sum_k exp f_kp - f_cp, c the class of sample p: the one output whose target is positive.
 
     With T the 0/1 targets, q = S + T must be a distribution in every column; the conjugate is sum q log q. Hence every
@@ -36,6 +36,12 @@ class Softmax(SummedLoss, ExponentialTerms):
 
     def gradient(self, outputs: Array, targets: Array) -> Array:
         return np.asarray(special.softmax(outputs, axis=0) - one_hot(targets))
+
+    def curvature_roots(self, outputs: Array, targets: Array) -> Array:
+        """diag(p) - p p^T = C C^T with C = diag(sqrt p) - p sqrt(p)^T, as the probabilities p of a sample sum to one."""
+        p = np.asarray(special.softmax(outputs, axis=0))
+        root = np.sqrt(p)
+        return np.asarray(np.eye(p.shape[0])[:, :, None] * root - p[:, None] * root[None])
 
     def conjugate_terms(self, slopes: Array, targets: Array) -> Array:
         q = slopes + one_hot(targets)

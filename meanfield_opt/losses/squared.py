@@ -27,8 +27,8 @@ class Squared(Loss, ConicTerms, SecondOrder):
     def gradient(self, outputs: Array, targets: Array) -> Array:
         return 2.0 * (outputs - targets)
 
-    def curvatures(self, outputs: Array, targets: Array) -> Array:
-        return np.full_like(outputs, 2.0)
+    def curvature_roots(self, outputs: Array, targets: Array) -> Array:
+        return np.full_like(outputs, math.sqrt(2.0))
 
     def conjugate(self, slopes: Array, targets: Array) -> float:
         return float(np.vdot(slopes, targets) + 0.25 * np.vdot(slopes, slopes))
@@ -84,8 +84,8 @@ class SquaredTerms(SummedLoss, Proximal, ConicTerms, SecondOrder):
     def gradient(self, outputs: Array, targets: Array) -> Array:
         return 2.0 * (outputs - targets)
 
-    def curvatures(self, outputs: Array, targets: Array) -> Array:
-        return np.full_like(outputs, 2.0)
+    def curvature_roots(self, outputs: Array, targets: Array) -> Array:
+        return np.full_like(outputs, math.sqrt(2.0))
 
     def conjugate_terms(self, slopes: Array, targets: Array) -> Array:
         return np.asarray(slopes * targets + 0.25 * np.square(slopes))

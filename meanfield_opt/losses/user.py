@@ -115,11 +115,11 @@ class NumpyLoss(Loss, Proximal, SecondOrder):
     def gradient(self, outputs: Array, targets: Array) -> Array:
         return self._call(self.f_gradient, outputs, targets)
 
-    def curvatures(self, outputs: Array, targets: Array) -> Array:
+    def curvature_roots(self, outputs: Array, targets: Array) -> Array:
         """Central differences of the gradient, which need not be exact: steps rest on them, no result does."""
         step = 1e-5 * np.maximum(1.0, np.abs(outputs))
         ends = [self.gradient(outputs + h, targets) for h in (step, -step)]
-        return np.clip((ends[0] - ends[1]) / (2.0 * step), 0.0, self.smoothness)
+        return np.sqrt(np.clip((ends[0] - ends[1]) / (2.0 * step), 0.0, self.smoothness))
 
     def conjugate(self, slopes: Array, targets: Array) -> float:
         return float(np.sum(self._call(self.f_conjugate, slopes, targets)))

@@ -93,9 +93,9 @@ class Weighted(SummedLoss, Proximal, ConicTerms, ExponentialTerms, SecondOrder):
     def gradient(self, outputs: Array, targets: Array) -> Array:
         return np.asarray(self.weights(targets) * self.inner.gradient(outputs, targets))
 
-    def curvatures(self, outputs: Array, targets: Array) -> Array | None:
-        inner = self.inner.curvatures(outputs, targets) if isinstance(self.inner, SecondOrder) else None
-        return None if inner is None else np.asarray(self.weights(targets) * inner)
+    def curvature_roots(self, outputs: Array, targets: Array) -> Array | None:
+        inner = self.inner.curvature_roots(outputs, targets) if isinstance(self.inner, SecondOrder) else None
+        return None if inner is None else np.asarray(np.sqrt(self.weights(targets)) * inner)
 
     def conjugate_terms(self, slopes: Array, targets: Array) -> Array:
         w = self.weights(targets)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,15 +89,13 @@ def hessian(problem: TwoLayerProblem, rows: Array, at: Point) -> Array:
     a = j * n
     out = np.zeros((j * (n + d), j * (n + d)))
     xx, vv, xv = out[:a, :a], out[a:, a:].reshape(j, d, j, d), np.empty((j, n, j, d))
-    for which, curvature in _curvatures(problem, at.fit):
-        v, weighted = at.v[:, which], lift * curvature
-        outer = weighted @ lift.T
-        outer.reshape(j, n, j, n)[...] *= (v @ v.T)[:, None, :, None]
-        xx += outer
-        xv[..., which] = np.einsum("inj,ik->injk", (weighted @ at.features.T).reshape(j, n, j), v)
-        inner = (at.features * curvature) @ at.features.T
-        for k in np.arange(d)[which]:
-            vv[:, k, :, k] = inner
+    if isinstance(problem.loss, Squared):  # one curvature for all: products of all outputs at once
+        np.matmul(lift, lift.T, out=xx)
+        xx.reshape(j, n, j, n)[...] *= (2.0 * (at.v @ at.v.T))[:, None, :, None]
+        xv[...] = np.einsum("inj,ik->injk", (lift @ at.features.T).reshape(j, n, j), 2.0 * at.v)
+        vv[...] = (2.0 * (at.features @ at.features.T))[:, None, :, None] * np.eye(d)[None, :, None, :]
+    else:
+        _curve(problem, at, lift, xx.reshape(j, n, j, n), xv, vv)
     weight = at.bend * (at.v @ dual)
     cross = (lift @ dual.T).reshape(j, n, d)
     for i in range(j):
@@ -112,16 +110,21 @@ def hessian(problem: TwoLayerProblem, rows: Array, at: Point) -> Array:
     return out
 
 
-def _curvatures(problem: TwoLayerProblem, fit: Array) -> Iterator[tuple[slice, Array]]:
-    """Outputs that share their curvatures, and these (P,): all outputs where the loss is the squared one."""
-    if isinstance(problem.loss, Squared):
-        yield slice(None), np.full(fit.shape[1], 2.0)
-        return
+def _curve(problem: TwoLayerProblem, at: Point, lift: Array, xx: Array, xv: Array, vv: Array) -> None:
+    """The loss's own curvature, into xx (J, n, J, n), xv (J, n, J, d) and vv (J, d, J, d), which are zero."""
     assert isinstance(problem.loss, SecondOrder)
-    bend = problem.loss.curvatures(fit, problem.targets)
-    assert bend is not None
-    for k, row in enumerate(bend):
-        yield slice(k, k + 1), row
+    roots = problem.loss.curvature_roots(at.fit, problem.targets)
+    assert roots is not None
+    j, n, d = xv.shape[0], xv.shape[1], xv.shape[3]
+    for k in range(d):
+        # row k of every sample's Hessian; of a sum over entries only the diagonal
+        row = np.einsum("bp,lbp->lp", roots[k], roots) if roots.ndim == 3 else np.square(roots[k])[None]
+        others = np.arange(d) if roots.ndim == 3 else np.array([k])
+        pull = lift * np.repeat(at.v[:, others] @ row, n, axis=0)
+        xx += (pull @ lift.T).reshape(j, n, j, n) * at.v[None, None, :, k, None]
+        xv[..., k] = (pull @ at.features.T).reshape(j, n, j)
+        for l, curvature in zip(others, row, strict=True):
+            vv[:, k, :, l] = (at.features * curvature) @ at.features.T
 
 
 def polish(
