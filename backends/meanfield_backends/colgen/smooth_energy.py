@@ -30,7 +30,7 @@ Array = NDArray[np.float64]
 #: Newton steps of one fit, at most, and trials of one line search
 STEPS, HALVINGS = 50, 30
 #: squared Newton decrement, relative to E(0), at which a fit is exact: the next step would change it by rounding
-EXACT = 1e-18
+EXACT = 1e-13
 #: unknowns of a system, at most, where the outputs of a sample are coupled: outputs times the fewer of atoms and samples
 MOST_COUPLED = 1200
 
