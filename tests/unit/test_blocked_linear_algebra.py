@@ -13,7 +13,7 @@ import meanfield_opt as mfo
 from meanfield_backends.colgen import blocked
 from meanfield_backends.colgen.carrier import choose_carrier
 from meanfield_backends.colgen.columns import ENTRIES, Inner, chosen, features_of, lengths, outputs, responses
-from meanfield_backends.colgen.masses import Energy, energy_of
+from meanfield_backends.colgen.squared_energy import squared_energy
 
 Array = NDArray[np.float64]
 
@@ -120,7 +120,7 @@ def test_newton_systems_are_those_of_the_energy(count: int) -> None:
     phi, targets = np.maximum(rng.standard_normal((count, 520)), 0), rng.standard_normal((1, 520))
     phi = phi[:, : 520 if count < 900 else 200] / 15.0
     targets = targets[:, : phi.shape[1]]
-    energy: Energy = energy_of(phi, targets, 0.5, 2.0, threads=2)
+    energy = squared_energy(phi, targets, 0.5, 2.0, threads=2)
     assert energy.few == (count <= phi.shape[1])
     m, diagonal = rng.uniform(0.5, 1.5, count), rng.uniform(0.5, 2.0, count)
     at, slope = energy.point(m), rng.standard_normal(count)

@@ -233,7 +233,7 @@ def test_sharing_work_visits_every_item_once_and_ends_when_told() -> None:
 def test_a_master_on_huge_features_goes_on_where_rounding_spoils_definiteness() -> None:
     """One input a million times the others: Newton systems were indefinite by rounding, and no master was solved."""
     from meanfield_backends.colgen.blocked import cholesky
-    from meanfield_backends.colgen.masses import _factor
+    from meanfield_backends.colgen.energies import factored
 
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((60, 3)), np.sign(rng.standard_normal((2, 60)))
@@ -248,7 +248,7 @@ def test_a_master_on_huge_features_goes_on_where_rounding_spoils_definiteness() 
     matrix = 1e18 * low @ low.T
     with pytest.raises(np.linalg.LinAlgError):
         cholesky(matrix)
-    factor = _factor(matrix.copy())
+    factor = factored(matrix.copy())
     assert np.isfinite(factor).all()
     np.testing.assert_allclose(np.tril(factor) @ np.tril(factor).T, matrix, rtol=0, atol=1e-9 * matrix.max())
 

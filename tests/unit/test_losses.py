@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import special
 
 import meanfield_opt as mfo
-from meanfield_opt.loss import Proximal
+from meanfield_opt.loss import Proximal, SecondOrder
 from meanfield_opt.losses.output_bias import zero_row_sums
 from meanfield_opt.plugins import LOSSES
 
@@ -26,6 +27,18 @@ PROXIMAL = [ell for ell in PLAIN if isinstance(ell, Proximal) and ell.name != "w
     mfo.loss("weighted", base="squared", sample_weights=WEIGHTS),
     mfo.loss("weighted", base="hinge", output_weights=(3.0, 0.1)),
     mfo.loss("weighted", base=mfo.loss("residual", above=0.3, below=0.7), sample_weights=WEIGHTS),
+]
+SOFTPLUS = mfo.loss_from(
+    lambda f, y: np.logaddexp(0.0, -y * f),
+    gradient=lambda f, y: -y / (1.0 + np.exp(y * f)),
+    conjugate=lambda s, y: np.where(
+        (-y * s >= 0) & (-y * s <= 1), special.xlogy(-y * s, -y * s) + special.xlogy(1 + y * s, 1 + y * s), np.inf
+    ),
+    curvature=0.25,
+)
+CURVED = [ell for ell in PLAIN + PROXIMAL if isinstance(ell, SecondOrder) and math.isfinite(ell.curvature())] + [
+    mfo.loss("weighted", base="softmax", sample_weights=WEIGHTS),
+    SOFTPLUS,
 ]
 arrays = st.lists(st.floats(-6, 6), min_size=10, max_size=10).map(lambda x: np.array(x).reshape(2, 5))
 
@@ -42,6 +55,32 @@ def test_proximal_point_is_the_minimiser(ell: Any, f: Array, g: Array, step: flo
     point = ell.proximal(f, y, step)
     for other in (g, point + 1e-3 * (g - point), f):
         assert objective(point) <= objective(other) * (1 + 1e-12) + 1e-12
+
+
+@pytest.mark.parametrize("ell", CURVED, ids=lambda ell: str(ell.name))
+@settings(derandomize=True, deadline=None, max_examples=20)
+@given(f=arrays, move=arrays)
+def test_curvature_roots_are_those_of_the_gradient(ell: Any, f: Array, move: Array) -> None:
+    """C C^T times a small move is the change of the gradient, but where a second derivative jumps nearby."""
+    y = np.array([[1.0, -1.0, 1.0, 1.0, -1.0], [-1.0, 1.0, -1.0, -1.0, 1.0]])
+    f = f + 0.0123  # off the kinks of the examples that hypothesis likes best
+    roots = ell.curvature_roots(f, y)
+    ends = [ell.gradient(f + h * move, y) for h in (1e-5, -1e-5)]
+    near = [ell.curvature_roots(f + h * move, y) for h in (2e-5, -2e-5)]
+    if roots.ndim == 3:
+        change = np.einsum("kap,lap,lp->kp", roots, roots, move)
+        smooth = np.ones_like(f, dtype=bool)
+    else:
+        change, smooth = np.square(roots) * move, np.isclose(near[0], near[1], rtol=1e-3, atol=1e-6)
+    scale = max(ell.curvature(), 1.0) * (1.0 + np.abs(move))
+    assert (np.abs(change - (ends[0] - ends[1]) / 2e-5) <= 1e-4 * scale)[smooth].all()
+    assert np.square(roots).max() <= ell.curvature() * (1 + 1e-6) * (2.0 if roots.ndim == 3 else 1.0)
+
+
+def test_curvature_roots_of_weights_on_a_loss_that_has_none() -> None:
+    y = np.ones((1, 2))
+    assert isinstance(mfo.loss("hinge"), SecondOrder) is False
+    assert mfo.loss("weighted", base="hinge").curvature_roots(y, y) is None
 
 
 def test_integer_weights_are_repetitions() -> None:
