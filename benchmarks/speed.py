@@ -2,7 +2,8 @@
 
     python benchmarks/speed.py PART [--out benchmarks/results] [--limit seconds]
 
-PART: hypercube, few, late, uneven, teacher, networks, digits, validation, scaling, large, masters, exponents, path.
+PART: hypercube, few, late, uneven, teacher, networks, digits, validation, scaling, large, masters, exponents, path,
+losses.
 Each part prints its rows and writes speed_<part>.json with versions and machine. Times are given twice: seconds on the clock, and seconds
 of processor time, which a busy machine distorts less. "gap" is the sampled one, an estimate; "certified" is proved.
 """
@@ -24,6 +25,7 @@ from bnb import whitened
 from digits_frontier import frontier, validation
 from large_data import large, masters, scaling
 from measuring import Row, ours, teacher_problem, timed
+from other_losses import losses, noisy_teacher
 
 import meanfield_opt as mfo
 
@@ -190,7 +192,9 @@ def path() -> Iterator[Row]:
         ("d_X=1 P=100", teacher_problem(1.0, 100, 1, 2), (4.0, 0.4), 1e-4),
         ("d_X=4 P=100", teacher_problem(1.0, 100, 4, 2), (20.0, 1.0), 1e-3),
         ("teacher", teacher_problem(5.0), (150.0, 5.0), 1e-3),
+        ("teacher, close penalties", teacher_problem(5.0), (10.0, 5.0), 1e-3),
         ("logistic, d_X=4 P=100", signs(100, 4, 2), (3.0, 0.3), 1e-3),
+        ("logistic, noisy teacher, d_X=10 P=200", noisy_teacher("logistic", 200, 10, 2, 1.0), (5.0, 0.1), 1e-3),
         ("digits, 64 inputs, P=200", mfo.problems.digits(samples=200), (20.0, 1.0), 1e-3),
     )
     for name, problem, ends, tolerance in tasks:
@@ -228,7 +232,7 @@ def run(name: str, rows: Iterator[Row], folder: Path) -> None:
 
 PARTS: dict[str, Callable[..., Iterator[Row]]] = {
     "hypercube": hypercube, "few": few, "late": late, "uneven": uneven, "teacher": teacher, "networks": trained, "digits": frontier, "validation": validation, "scaling": scaling, "large": large, "masters": masters,
-    "exponents": exponents, "path": path,
+    "exponents": exponents, "path": path, "losses": losses,
 }  # fmt: skip
 
 if __name__ == "__main__":

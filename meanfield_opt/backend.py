@@ -92,7 +92,10 @@ class Backend(ABC):
 
 
 class Remembering(Backend):
-    """A backend that takes the option ``memory``, a dict that it fills and reads again when the same data come under other penalties."""
+    """A backend that takes the option ``memory``, a dict that it fills and reads again when the same data come under other penalties.
+
+    Its entry "last" tells that no later penalty's searches will judge the claim: it has to stand by itself.
+    """
 
     @abstractmethod
     def reconsider(

@@ -29,7 +29,8 @@ def path(
     is the fastest order.
     A hidden bias's own penalty keeps its ratio to lambda1, see ``with_penalties``.
     options: as for ``solve``, for each penalty. Column generation makes few starts at each, since what one search meets serves the others: in the end
-    each claim is judged by what the searches of the next two penalties have met, and solved for again where they refute it. Problems with a declared symmetry are solved from scratch: their reduced form needs no start.
+    each claim but the last, which is searched for as widely as one from scratch, is judged by what the searches of the next two penalties have met,
+    and solved for again where they refute it. Problems with a declared symmetry are solved from scratch: their reduced form needs no start.
     Interrupted (Ctrl-C), it returns what it has: fewer solutions, and the last one has the status INTERRUPTED where its solve kept
     something. Before there is any, KeyboardInterrupt is raised.
     Raises InputError for an empty list, a penalty that is not positive, or a problem that is not a two-layer one.
@@ -48,14 +49,17 @@ def path(
     chosen = backend if isinstance(backend, Backend) else BACKENDS.get(backend)
     if isinstance(chosen, Remembering):  # what searches have met serves the next penalty too
         options = {"memory": {}, **options}
+    memory = options.get("memory") if isinstance(chosen, Remembering) else None
     out: list[Solution] = []
     memories: list[dict[str, Any]] = []
     start: Measure | None = None
     try:
         for lambda1, lambda2 in pairs:
+            if isinstance(memory, dict) and len(out) == len(pairs) - 1:
+                memory["last"] = True
             solution = solve(problem.with_penalties(lambda1, lambda2), chosen, start=start, **options)
             out.append(solution)
-            memories.append(dict(options.get("memory", {})))
+            memories.append(dict(memory or {}))
             if solution.status is Status.INTERRUPTED:
                 return out
             start = solution.measure if problem.symmetry is None else None
@@ -64,6 +68,9 @@ def path(
     except KeyboardInterrupt:  # where a backend keeps nothing
         if not out:
             raise
+    finally:
+        if isinstance(memory, dict):
+            memory.pop("last", None)
     return out
 
 

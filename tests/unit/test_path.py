@@ -175,7 +175,10 @@ def test_a_memory_that_lacks_something_is_not_used_and_one_of_other_targets_save
     for other, thrift in ((near, pool.LEAST_THRIFT), (leaky, pool.MOST_THRIFT), (flipped, pool.MOST_THRIFT)):
         state = pool.recalled(other, carrier, None, memory, 1)
         assert state is not None
-        assert state.thrift == thrift
+        assert state.thrift == state.trust == thrift
+        last = pool.recalled(other, carrier, None, {**memory, "last": True}, 1)
+        assert last is not None
+        assert (last.thrift, last.trust) == (thrift, 1.0)
 
 
 def test_near_penalties_take_one_search_each() -> None:

@@ -151,6 +151,7 @@ def recalled(
         state.dual = memory["dual"] * math.sqrt(problem.tau / known.tau)
         state.unknown = memory["unknown"]
     state.threads, state.thrift = threads, float(np.clip(THRIFT * change, LEAST_THRIFT, MOST_THRIFT))
+    state.trust = 1.0 if memory.get("last", False) else state.thrift
     extra = np.zeros((0, carrier.dimension))
     if start is not None and start.neurons is not None and start.neurons.shape[1] == carrier.dimension:
         x = carrier.from_neurons(start.neurons)

@@ -49,6 +49,8 @@ class State:
     basins: Array | None = None
     #: starts of all searches so far are counted; a search makes this share of the usual: fewer where basins are known from another penalty
     thrift: float = 1.0
+    #: confirming searches make this share; less than all of them where later penalties' searches judge the claim too
+    trust: float = 1.0
     #: relative gap to expect where columns are those of another penalty
     recalled: float = 1.0
     #: relative gap that the first search found at another penalty, where known basins were settled
