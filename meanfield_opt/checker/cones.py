@@ -10,6 +10,7 @@ coordinate, and each view adds what that can change to its bound.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -84,8 +85,8 @@ class LeafTest(ABC):
         """(summed, undecided): new sums of one-sided rows, and which pairs remain; whole: a flag set at all generators."""
 
     @abstractmethod
-    def matrices(self, cones: Array, summed: Array, node: Ints, row: Ints) -> Array:
-        """The (n, r, r) matrices whose copositivity proves the cones."""
+    def matrices(self, cones: Array, summed: Array, node: Ints, row: Ints) -> Iterator[Array]:
+        """Matrices (n, r, r) whose copositivity proves the cones: one array after the other, any of which will do for a cone."""
 
     @property
     @abstractmethod
@@ -229,5 +230,9 @@ def _leaves_pass(test: LeafTest, cones: Array, summed: Array, node: Ints, row: I
     of_leaf = leaf[node]
     node, row = (np.cumsum(leaf) - 1)[node[of_leaf]], row[of_leaf]
     cones = cones[leaf]
-    m = test.matrices(cones, summed[leaf], node, row)
-    return bool(copositive_up_to(m, test.slack).all())
+    passed = np.zeros(cones.shape[0], np.bool_)
+    for m in test.matrices(cones, summed[leaf], node, row):
+        passed |= copositive_up_to(m, test.slack)
+        if passed.all():
+            return True
+    return False

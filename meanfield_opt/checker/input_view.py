@@ -13,6 +13,7 @@ k the largest of the k_l.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -179,7 +180,13 @@ class InputTest(LeafTest):
         summed = block.summed + Segments(block.node[on], block.position.size).products(weight, rows)
         return summed, np.asarray(~on & (block.flags[1] != whole))
 
-    def matrices(self, cones: Array, summed: Array, node: Ints, row: Ints) -> Array:
+    def matrices(self, cones: Array, summed: Array, node: Ints, row: Ints) -> Iterator[Array]:
+        # any turn of the outputs gives a valid relaxation. The search turns those that are not negligible at the level of its stage, which need not be
+        # this level: where responses are nearly zero its cones may pass with the other choice only
+        yield self._relaxation(cones, summed, node, row, False)
+        yield self._relaxation(cones, summed, node, row, True)
+
+    def _relaxation(self, cones: Array, summed: Array, node: Ints, row: Ints, other: bool) -> Array:
         n, d = cones.shape[0], self.form.weight.shape[1]
         segments, counts = Segments(node, n), np.bincount(node, minlength=n)
         mid = summed @ cones.transpose(0, 2, 1)
@@ -190,7 +197,7 @@ class InputTest(LeafTest):
         weight = [self.form.weight[:, k][row] for k in range(d)]
         positive = np.maximum(total, 0.0)
         centre = mid.sum(axis=2) + np.stack([segments.sum(w * positive) for w in weight], axis=1)
-        turn, scale = reflections(centre, self.level * (cones.sum(axis=1) ** 2).sum(axis=1))
+        turn, scale = reflections(centre, self.level * (self.form.metric * cones.sum(axis=1) ** 2).sum(axis=1), other)
         mid = mid - (scale[:, None] * np.einsum("nk,nki->ni", turn, mid))[:, None, :] * turn[:, :, None]
         turns = [np.repeat(turn[:, k], counts) for k in range(d)]
         along = turns[0] * weight[0]
@@ -212,10 +219,14 @@ class InputTest(LeafTest):
         return np.asarray(self.level * ((cones * self.form.metric) @ cones.transpose(0, 2, 1)) - inner)
 
 
-def reflections(centre: Array, level: Array) -> tuple[Array, Array]:
-    """Householder vectors turning each centre (n, d) to the first axis, and 2/|turn|^2 (0: no reflection)."""
+def reflections(centre: Array, level: Array, other: bool) -> tuple[Array, Array]:
+    """Householder vectors turning each centre (n, d) to the first axis, and 2/|turn|^2 (0: no reflection).
+
+    Where the centre is negligible there is none. other: there alone is one, unless the centre is zero. Whatever rounding makes of a vector, the
+    reflection at it is orthogonal.
+    """
     norm = (centre**2).sum(axis=1)
-    use = (norm > 1e-12 * level) & (centre.shape[1] > 1)
+    use = ((norm > 1e-12 * level) != other) & (norm > 0.0) & (centre.shape[1] > 1)
     turn = np.where(use[:, None], centre, 1.0) / np.sqrt(np.where(use, norm, 1.0))[:, None]
     turn[:, 0] += np.where(turn[:, 0] >= 0.0, 1.0, -1.0)
     return turn, np.where(use, 2.0 / (turn**2).sum(axis=1), 0.0)

@@ -16,6 +16,7 @@ second delta shrinks W to W / (1 + delta W), which raises c by at most 1 + delta
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -160,14 +161,14 @@ class OutputTest(LeafTest):
                 summed += Segments(block.node[mask], block.position.size).gram(columns)
         return summed, np.asarray(~(off | one | two))
 
-    def matrices(self, cones: Array, summed: Array, node: Ints, row: Ints) -> Array:
+    def matrices(self, cones: Array, summed: Array, node: Ints, row: Ints) -> Iterator[Array]:
         n, d = cones.shape[0], self.form.outputs
         w, beta = cones[:, :, :d], cones[:, :, d:]
         m = self.level * (w @ w.transpose(0, 2, 1))
         m += beta @ self.form.columns @ beta.transpose(0, 2, 1)
         m -= cones @ summed @ cones.transpose(0, 2, 1)
         chords = [np.maximum(np.maximum(x, y), 0.0) for x, y in self._pairs(list(cones.swapaxes(0, 1)), node, row)]
-        return np.asarray(m - Segments(node, n).gram(chords))
+        yield np.asarray(m - Segments(node, n).gram(chords))
 
 
 def replay(problem: TwoLayerProblem, dual: Array, claimed: float, artefact: dict[str, Any]) -> float:

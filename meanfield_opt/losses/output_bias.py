@@ -15,12 +15,14 @@ import numpy as np
 from scipy import optimize
 
 from ..errors import InputError
-from ..loss import Array, Loss, Proximal, SummedLoss, golden_scale
+from ..loss import Array, Loss, Proximal, SecondOrder, SummedLoss, golden_scale
 from ..rounding import down, up
 from ..validate import nonnegative
 from .squared import Squared
 from .weighted import find_base
 
+#: steps of the equation for the bias, at most
+MOST_STEPS = 180
 ENVELOPE = 1e-8  # step of the smoothing of nonsmooth losses, for slopes only: values and bounds stay exact
 
 
@@ -70,7 +72,7 @@ class OutputBias(Loss):
                 options={"ftol": 1e-16, "gtol": 1e-12},
             )
             return np.asarray(result.x)
-        # one monotone equation a row: double a bracket, then bisect
+        # one monotone equation a row: double a bracket, then Newton's method where it stays inside, every third time bisection
         reach = 1.0 + float(np.max(np.abs(outputs))) + float(np.max(np.abs(targets)))
         lo, hi = np.full(rows, -reach), np.full(rows, reach)
         for _ in range(60):
@@ -79,11 +81,25 @@ class OutputBias(Loss):
                 break
             reach *= 2.0
             lo, hi = np.where(low, -reach, lo), np.where(high, reach, hi)
-        for _ in range(90):
-            mid = 0.5 * (lo + hi)
-            rising = slope(mid) > 0
-            lo, hi = np.where(rising, lo, mid), np.where(rising, mid, hi)
-        return np.asarray(0.5 * (lo + hi))
+        b = 0.5 * (lo + hi)
+        for step in range(MOST_STEPS):
+            now, rate = slope(b), self._rate(outputs + b[:, None], targets)
+            lo, hi = np.where(now > 0, lo, b), np.where(now > 0, b, hi)
+            ahead = b - np.divide(now, rate, out=np.full(rows, math.inf), where=rate > 0)
+            trusted = (step % 3 < 2) & (ahead >= lo) & (ahead <= hi)
+            ahead = np.where(now == 0, b, np.where(trusted, ahead, 0.5 * (lo + hi)))
+            last, b = b, ahead
+            if (np.abs(b - last) <= 2.0**-52 * np.abs(b)).all():
+                break
+        return np.asarray(b)
+
+    def _rate(self, outputs: Array, targets: Array) -> Array:
+        """How fast the slope in b rises (d_Y,); 0 where second derivatives are not known."""
+        smooth = isinstance(self.base, SecondOrder) and math.isfinite(self.curvature())
+        roots = self.base.curvature_roots(outputs, targets) if smooth else None
+        if roots is None:
+            return np.zeros(outputs.shape[0])
+        return np.asarray(np.square(roots).sum(axis=1) + 2.0 * self.penalty)
 
     def value(self, outputs: Array, targets: Array) -> float:
         b = self.bias(outputs, targets)

@@ -30,7 +30,7 @@ PROXIMAL = [ell for ell in PLAIN if isinstance(ell, Proximal) and ell.name != "w
 ]
 SOFTPLUS = mfo.loss_from(
     lambda f, y: np.logaddexp(0.0, -y * f),
-    gradient=lambda f, y: -y / (1.0 + np.exp(y * f)),
+    gradient=lambda f, y: -y * special.expit(-y * f),
     conjugate=lambda s, y: np.where(
         (-y * s >= 0) & (-y * s <= 1), special.xlogy(-y * s, -y * s) + special.xlogy(1 + y * s, 1 + y * s), np.inf
     ),
@@ -81,6 +81,21 @@ def test_curvature_roots_of_weights_on_a_loss_that_has_none() -> None:
     y = np.ones((1, 2))
     assert isinstance(mfo.loss("hinge"), SecondOrder) is False
     assert mfo.loss("weighted", base="hinge").curvature_roots(y, y) is None
+
+
+@pytest.mark.parametrize("base", ["logistic", "huber", "squared_hinge", "hinge", "residual", SOFTPLUS], ids=str)
+@pytest.mark.parametrize("penalty", [0.0, 0.3])
+@settings(derandomize=True, deadline=None, max_examples=30)
+@given(f=arrays, size=st.floats(-3, 2), move=st.floats(-9, 0))
+def test_no_other_output_bias_is_better(base: Any, penalty: float, f: Array, size: float, move: float) -> None:
+    ell: Any = mfo.loss("output_bias", base=base, penalty=penalty)
+    y = np.array([[1.0, -1.0, 1.0, 1.0, -1.0], [-1.0, 1.0, -1.0, -1.0, 1.0]])
+    f = f * 10.0**size
+    best, value = ell.bias(f, y), ell.value(f, y)
+    slack = 1e-13 if np.isfinite(ell.curvature()) else 1e-7  # slopes of kinks are those of an envelope
+    for sign in (1.0, -1.0):
+        b = best + sign * 10.0**move
+        assert value <= (ell.base.value(f + b[:, None], y) + penalty * float(b @ b)) * (1 + slack) + slack
 
 
 def test_integer_weights_are_repetitions() -> None:

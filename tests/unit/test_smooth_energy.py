@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import cvxpy as cp
@@ -25,6 +26,10 @@ LOSSES: list[Any] = [
     mfo.loss("residual", above=0.5, below=3.0, quadratic=True),
     mfo.loss("softmax"),
     mfo.loss("weighted", base="logistic", output_weights=(1.0, 3.0)),
+    mfo.loss("output_bias", base="squared", penalty=0.0),
+    mfo.loss("output_bias", base="logistic", penalty=0.3),
+    mfo.loss("output_bias", base="huber", penalty=0.0),
+    mfo.loss("output_bias", base="softmax", penalty=1.0),
     mfo.loss("weighted", base="softmax", sample_weights=tuple(np.linspace(0.5, 2.0, 40))),
 ]
 NAMES = [f"{ell.name}-{getattr(ell, 'base', ell).name}" for ell in LOSSES]
@@ -32,9 +37,14 @@ NAMES = [f"{ell.name}-{getattr(ell, 'base', ell).name}" for ell in LOSSES]
 COUNTS = (25, 60, 150)
 
 
+def base_of(ell: Any) -> Any:
+    """The loss that weights or an output bias are for."""
+    return getattr(ell, "base", ell)
+
+
 def signs_for(ell: Any, raw: Array) -> Array:
     """Targets that every loss takes: signs, for softmax one positive a sample."""
-    if "softmax" in (ell.name, getattr(getattr(ell, "base", None), "name", "")):
+    if base_of(ell).name == "softmax":
         return np.where(np.arange(raw.shape[0])[:, None] == np.argmax(raw, axis=0), 1.0, -1.0)
     return np.sign(raw)
 
@@ -61,7 +71,7 @@ def test_gradient_and_newton_systems_are_those_of_the_energy(ell: Any, count: in
     assert float(gradient(m) @ direction) == pytest.approx(numeric, rel=1e-5, abs=1e-6)
     wanted = (gradient(m + h * direction) - gradient(m - h * direction)) / (2 * h) + diagonal * direction
     got = -energy.system(energy.point(m), diagonal)(wanted)
-    if ell.name in ("logistic", "softmax", "weighted"):
+    if "huber" not in (ell.name, base_of(ell).name) and ell.name not in ("squared_hinge", "residual"):
         np.testing.assert_allclose(got, direction, rtol=0, atol=1e-5)
     else:  # curvatures jump: a difference may step over one
         assert np.linalg.norm(got - direction) < 0.2 * np.linalg.norm(direction)
@@ -108,7 +118,7 @@ def test_the_master_against_a_conic_solver() -> None:
     assert centre.energy == pytest.approx(best, rel=1e-7)
 
 
-@pytest.mark.parametrize("ell", LOSSES[:-1], ids=NAMES[:-1])
+@pytest.mark.parametrize("ell", LOSSES[:6], ids=NAMES[:6])
 def test_newton_on_atoms_has_the_hessian_of_the_energy(ell: Any) -> None:
     rng = np.random.default_rng(2)
     x = rng.standard_normal((30, 3))
@@ -139,6 +149,22 @@ def noisy(ell: Any, samples: int, inputs: int, penalty: float) -> mfo.TwoLayerPr
     raw = rng.standard_normal((2, 8)) @ np.maximum(teacher @ x.T, 0) + 0.3 * rng.standard_normal((2, samples))
     raw -= np.median(raw, axis=1, keepdims=True)
     return mfo.problems.dataset(x, signs_for(ell, raw).T, loss=ell, lambda1=penalty, lambda2=penalty)
+
+
+def test_free_biases_are_solved_and_proved(tmp_path: Path) -> None:
+    """Two components of 200 digits, both biases free: 1.4e-4 after a minute before.
+
+    Verification refused its file: where responses are nearly zero it turned outputs that the search, at the level of an earlier stage, had not.
+    """
+    base = mfo.problems.digits(components=2, samples=200)
+    x = base.geometry.preactivation(np.eye(3)).T[:, :2]
+    problem = mfo.problems.dataset(x, base.targets.T, lambda1=1.0, lambda2=1.0, output_bias=0.0, bias_penalty=0.0)
+    solution, certificate = mfo.close_gap(problem, gap=1e-5, time_limit=60)
+    assert certificate.verdict == "proved"
+    assert certificate.relative_gap <= 1e-5
+    certificate.save(tmp_path / "free.json")
+    assert mfo.verify(tmp_path / "free.json").verdict == "proved"
+    assert solution.energy == pytest.approx(234.5993, rel=1e-5)
 
 
 @pytest.mark.parametrize("name", ["logistic", "huber", "squared_hinge", "softmax"])
@@ -212,7 +238,8 @@ def test_which_losses_have_it() -> None:
     assert not curved(mfo.loss("hinge"), y)
     assert not curved(mfo.loss("softmax"), y)  # too many coupled outputs
     assert curved(mfo.loss("softmax"), y[:, :100])
-    assert not curved(mfo.loss("output_bias", base="logistic", penalty=0.0), y)
+    assert curved(mfo.loss("output_bias", base="logistic", penalty=0.0), y)
+    assert not curved(mfo.loss("output_bias", base="hinge", penalty=1.0), y)
     assert not curved(mfo.loss("squared"), np.zeros((1, 3)))
     small = smooth_energy(mfo.loss("softmax"), np.ones((2, 5)), y[:, :5], 1.0, 1.0)
     assert isinstance(small, CoupledEnergy)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from meanfield_opt.losses.output_bias import OutputBias
 from meanfield_opt.losses.weighted import Weighted
 from meanfield_opt.problem import TwoLayerProblem
 from meanfield_opt.threads import share
@@ -55,8 +56,10 @@ def glide(
     # tiles of samples, as many for any number of threads: the loss is a sum over samples, so that a tile is done while it is in the cache
     pairs = -(-count * rows.shape[0] // (2 * ENTRIES))
     tile = -(-rows.shape[0] // (2 * pairs))
-    if isinstance(problem.loss, Weighted) and problem.loss.sample_weights is not None:
-        tile = rows.shape[0]  # such weights belong to all samples at once
+    if isinstance(problem.loss, OutputBias) or (
+        isinstance(problem.loss, Weighted) and problem.loss.sample_weights is not None
+    ):
+        tile = rows.shape[0]  # a bias and such weights belong to all samples at once
 
     def objective(flat: Array) -> tuple[float, Array]:
         x, v = flat[: count * n].reshape(count, n), flat[count * n :].reshape(count, -1)

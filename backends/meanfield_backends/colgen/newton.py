@@ -35,7 +35,8 @@ MOST_UNKNOWNS = 900
 def applies(problem: TwoLayerProblem, carrier: Carrier, atoms: int) -> bool:
     """Whether this method is for the problem, and dense linear algebra for this many atoms bearable."""
     return (
-        curved(problem.loss, problem.targets)
+        isinstance(problem.loss, SecondOrder)  # which one with an output bias is not
+        and curved(problem.loss, problem.targets)
         and isinstance(carrier, ThetaCarrier)
         and problem.activation.degree == 1.0
         and problem.activation.pieces is not None

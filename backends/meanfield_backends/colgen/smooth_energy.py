@@ -7,7 +7,8 @@ curvatures, also where they vanish (the numerics of Rasmussen and Williams 2006,
 
     (1 / l2^2) <q_i, N_ij q_j> ,   N_ij = phi_i (H^-1 + K)^-1 phi_j   (d_Y, d_Y) .
 
-For a sum over entries all of this falls into one part for each output.
+For a sum over entries all of this falls into one part for each output. An output bias b of penalty p is one more feature, 1 / sqrt(2 p), whose
+readout costs |B|^2 / 2 like those of the rows of Psi; a free one has a penalty so small that it changes nothing that is asked for.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meanfield_opt.loss import Loss, SecondOrder
+from meanfield_opt.losses.output_bias import OutputBias
 
 from .blocked import cholesky, gram, lower_solver, solve, whole
 from .energies import MassEnergy, Point, Trial, dense, outer
@@ -33,13 +35,15 @@ STEPS, HALVINGS = 50, 30
 EXACT = 1e-13
 #: unknowns of a system, at most, where the outputs of a sample are coupled: outputs times the fewer of atoms and samples
 MOST_COUPLED = 1200
+#: penalty of a free output bias, beside the curvature of all samples
+FREE = 1e-10
 
 
 @dataclass
 class SmoothEnergy(MassEnergy):
     """E for a loss with second derivatives. ``fit`` of a trial is F, its ``factor`` that of the systems.
 
-    dual: Z of the last fit, where the next one begins.
+    loss: without its output bias. constant: the feature (1 or 0, P) of that bias, see above. dual: Z of the last fit, where the next one begins.
     """
 
     loss: Loss
@@ -49,12 +53,13 @@ class SmoothEnergy(MassEnergy):
     l1: float
     l2: float
     threads: int
+    constant: Array
     dual: Array
 
     @property
     def few(self) -> bool:
-        """Whether there are no more atoms than samples."""
-        return bool(self.features.shape[0] <= self.features.shape[1])
+        """Whether the unknowns are those of the atoms: where these are no more than the samples, or K would be huge for a free output bias."""
+        return bool(self.features.shape[0] <= self.features.shape[1] or self.constant.size)
 
     @abstractmethod
     def factored(self, kernel: Array, roots: Array) -> Array:
@@ -65,7 +70,7 @@ class SmoothEnergy(MassEnergy):
         """The change of the coefficients at which the linearised conditions hold, of which ``left`` is left now."""
 
     def value(self, m: Array) -> Trial:
-        psi = self.features * np.sqrt(m / (2.0 * self.l2))[:, None]
+        psi = self.rows(m)
         kernel = psi if self.few else whole(gram(psi.T, self.threads))
         coefficients, fit = self._begin(psi, kernel)
         here = self._value(coefficients, fit)
@@ -87,6 +92,10 @@ class SmoothEnergy(MassEnergy):
         self.dual = -self.loss.gradient(fit, self.targets)
         return Trial(self.l1 * float(m.sum()) + here, factor, fit)
 
+    def rows(self, m: Array) -> Array:
+        """Psi, with the feature of an output bias."""
+        return np.vstack([self.features * np.sqrt(m / (2.0 * self.l2))[:, None], self.constant])
+
     def roots(self, fit: Array) -> Array:
         """C, or s of a sum over entries, at a fit."""
         assert isinstance(self.loss, SecondOrder)
@@ -102,9 +111,8 @@ class SmoothEnergy(MassEnergy):
         """Coefficients and fit of the last Z at these masses, or zeros where these are better."""
         coefficients = self.dual @ psi.T if self.few else self.dual
         fit = coefficients @ kernel
-        if self._value(coefficients, fit) <= self.none:
-            return coefficients, fit
-        return np.zeros_like(coefficients), np.zeros_like(fit)
+        zero = np.zeros_like(coefficients), np.zeros_like(fit)
+        return (coefficients, fit) if self._value(coefficients, fit) <= self._value(*zero) else zero
 
     def _value(self, coefficients: Array, fit: Array) -> float:
         """The loss of a fit and the readouts' penalty."""
@@ -147,14 +155,13 @@ class EntrywiseEnergy(SmoothEnergy):
 
     def point(self, m: Array, known: Trial | None = None) -> Point:
         known = self.value(m) if known is None else known
-        size = np.sqrt(m / (2.0 * self.l2))
+        rows = self.rows(m)
         half = []
         for s, factor in zip(self.roots(known.fit), known.factor, strict=True):
             scaled = self.features * s
             if self.few:
-                inner = whole(gram(scaled, self.threads))
-                w = lower_solver(factor)(size[:, None] * inner)
-                half.append(inner - w.T @ w)
+                w = lower_solver(factor)((rows * s) @ scaled.T)
+                half.append(whole(gram(scaled, self.threads)) - w.T @ w)
             else:
                 half.append(lower_solver(factor)(np.ascontiguousarray(scaled.T)))
         return Point(known.value, self.responses(known.fit), np.array(half))
@@ -201,8 +208,8 @@ class CoupledEnergy(SmoothEnergy):
         u = np.einsum("kap,kj->apj", roots, responses / self.l2) * self.features.T
         if not self.few:
             return Point(known.value, responses, lower_solver(known.factor)(u.reshape(-1, m.size)))
-        size = np.sqrt(m / (2.0 * self.l2))[:, None]
-        pulled = [size * (self.features @ part) for part in np.einsum("kap,apj->kpj", roots, u)]
+        rows = self.rows(m)
+        pulled = [rows @ part for part in np.einsum("kap,apj->kpj", roots, u)]
         w = lower_solver(known.factor)(np.concatenate(pulled))
         flat = u.reshape(-1, m.size)
         return Point(known.value, responses, flat.T @ flat - w.T @ w)
@@ -215,10 +222,11 @@ class CoupledEnergy(SmoothEnergy):
 
 def curved(loss: Loss, targets: Array) -> bool:
     """Whether E can be had for the loss: smooth, with second derivatives, few coupled outputs, and above zero without atoms."""
-    if not isinstance(loss, SecondOrder) or not math.isfinite(loss.curvature()):
+    base: Loss = loss.base if isinstance(loss, OutputBias) else loss
+    if not isinstance(base, SecondOrder) or not math.isfinite(loss.curvature()):
         return False
     zero = np.zeros_like(targets)
-    roots = loss.curvature_roots(zero, targets)
+    roots = base.curvature_roots(zero, targets)
     if roots is None or (roots.ndim == 3 and targets.size > MOST_COUPLED):
         return False
     return bool(loss.value(zero, targets) > 0.0)
@@ -226,9 +234,13 @@ def curved(loss: Loss, targets: Array) -> bool:
 
 def smooth_energy(loss: Loss, features: Array, targets: Array, l1: float, l2: float, threads: int = 1) -> SmoothEnergy:
     """E on atoms of cost 1 and these features (J, P), for a loss that is ``curved``."""
+    zero, samples = np.zeros_like(targets), targets.shape[1]
+    none, dual = loss.value(zero, targets), -loss.gradient(zero, targets)
+    constant = np.zeros((0, samples))
+    if isinstance(loss, OutputBias):
+        penalty = max(loss.penalty, FREE * samples * loss.curvature())
+        loss, constant = loss.base, np.full((1, samples), 1.0 / math.sqrt(2.0 * penalty))
     assert isinstance(loss, SecondOrder)
-    zero = np.zeros_like(targets)
     roots = loss.curvature_roots(zero, targets)
     kind = CoupledEnergy if roots is not None and roots.ndim == 3 else EntrywiseEnergy
-    none, dual = loss.value(zero, targets), -loss.gradient(zero, targets)
-    return kind(loss, features, targets, none, l1, l2, threads, dual)
+    return kind(loss, features, targets, none, l1, l2, threads, constant, dual)
