@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from measuring import Row, ours
@@ -36,10 +37,13 @@ def losses() -> Iterator[Row]:
         ("logistic", 100, 4, 2, 0.3), ("logistic", 100, 4, 2, 0.05), ("logistic", 200, 10, 2, 0.5), ("logistic", 200, 10, 2, 0.1),
         ("huber", 100, 4, 2, 0.5), ("squared_hinge", 100, 4, 2, 0.5),
         ("softmax", 100, 4, 3, 0.3), ("softmax", 200, 10, 3, 0.3), ("softmax", 200, 10, 3, 0.1),
+        ("huber, free output bias", 100, 4, 2, 0.5), ("logistic, free output bias", 100, 4, 2, 0.5),
     )  # fmt: skip
     for loss, samples, inputs, outputs, penalty in tasks:
         for tolerance in (1e-3, 1e-5):
-            problem = noisy_teacher(loss, samples, inputs, outputs, penalty)
+            problem = noisy_teacher(loss.split(",")[0], samples, inputs, outputs, penalty)
+            if "bias" in loss:
+                problem = replace(problem, loss=mfo.loss("output_bias", base=problem.loss, penalty=0.0))
             _, row = ours(problem, loss, tolerance=tolerance, time_limit=60.0)
             row.pop("history", None)
             yield {
