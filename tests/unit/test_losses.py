@@ -83,7 +83,11 @@ def test_curvature_roots_of_weights_on_a_loss_that_has_none() -> None:
     assert mfo.loss("weighted", base="hinge").curvature_roots(y, y) is None
 
 
-@pytest.mark.parametrize("base", ["logistic", "huber", "squared_hinge", "hinge", "residual", SOFTPLUS], ids=lambda base: getattr(base, "label", base))
+@pytest.mark.parametrize(
+    "base",
+    ["logistic", "huber", "squared_hinge", "hinge", "residual", SOFTPLUS],
+    ids=lambda base: getattr(base, "label", base),
+)
 @pytest.mark.parametrize("penalty", [0.0, 0.3])
 @settings(derandomize=True, deadline=None, max_examples=30)
 @given(f=arrays, size=st.floats(-3, 2), move=st.floats(-9, 0))
