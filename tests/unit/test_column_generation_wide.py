@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from many_weights import instance
@@ -249,3 +251,25 @@ def test_after_the_time_limit_atoms_of_large_data_stay_as_the_last_master_left_t
         assert finished(True).count >= few
     monkeypatch.setattr(ending, "LONG", 100)
     assert finished(True).count >= finished(False).count
+
+
+def test_a_path_makes_fewer_starts_between_its_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paths of 64 inputs cost as much as ten solves from scratch."""
+    problem, made, exact = instance(), list[tuple[float, int]](), wide.starts
+
+    def counted(known: Any, yields: Any, count: int) -> Any:
+        made.append((now[0], count))
+        return exact(known, yields, count)
+
+    now, solve = [0.0], wide.rounds
+
+    def watched(posed: mfo.TwoLayerProblem, *rest: Any) -> Any:
+        now[0] = posed.lambda1
+        return solve(posed, *rest)
+
+    monkeypatch.setattr(wide, "starts", counted)
+    monkeypatch.setattr(wide, "rounds", watched)
+    mfo.path(problem, [16.0, 12.0, 8.0], tolerance=1e-2, threads=1, time_limit=30.0)
+    full, few, last = ({count for at, count in made if at == penalty} for penalty in (16.0, 12.0, 8.0))
+    assert full == last
+    assert max(few) <= 0.41 * min(full)

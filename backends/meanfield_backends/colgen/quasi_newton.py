@@ -145,7 +145,8 @@ def descend(
         with_change = with_new - products[:, last]
         change = g_new - g  # its products are small differences: these two not from others
         change_change, step_change = float(change @ change), t * float(direction @ change)
-        if step_change > 1e-10 * np.sqrt(step_step * change_change) > 0:
+        # from products of others the square of a tiny step may come out negative
+        if step_change > 1e-10 * np.sqrt(max(step_step, 0.0) * change_change) > 0:
             i = pairs[0] if len(pairs) == memory else len(pairs)
             pairs.append(i)
             basis[i], basis[memory + i] = t * direction, change

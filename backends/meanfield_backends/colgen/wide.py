@@ -59,6 +59,8 @@ NEW, GROUPS, ENOUGH = 0.1, 6, 24
 WIDER = 2
 #: rounds in a row, at most, that price only what is known, while that is violated by more than what the last fresh starts met beside it
 FOLLOWED = 4
+#: share of the starts on a path, but at its last penalty: what one search meets is known to the next, and judges the claims before it (``revise``)
+THRIFT = 0.4
 #: gap to expect of basins unknown at another penalty, beside that of the known ones
 UNKNOWN = 0.05
 #: entries of the features whose levels are measured at once
@@ -188,7 +190,8 @@ def _price(run: Run, state: State, gap: float, confirm: bool, before: int, follo
     basins = state.columns[:0] if state.basins is None else state.basins
     old = np.vstack([state.columns[heavy], state.columns[~heavy], basins])
     cost = 2.0 * ASCENT * problem.n_samples * (n + problem.n_outputs)
-    count = int(np.clip(WORK / cost, LEAST_STARTS, MOST_STARTS))
+    share = 1.0 if state.trust == 1.0 else THRIFT
+    count = int(share * np.clip(WORK / cost, LEAST_STARTS, MOST_STARTS))
     known = Known(state.columns[heavy], basins, old, run.rows, run.evener, run.rng)
     near = gap <= FAR or confirm
     x, level = reached(problem, run.rows, state.dual, old, ASCENT if near else MOVED, run.watch.over, state.threads)
