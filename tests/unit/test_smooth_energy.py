@@ -243,3 +243,23 @@ def test_which_losses_have_it() -> None:
     assert not curved(mfo.loss("squared"), np.zeros((1, 3)))
     small = smooth_energy(mfo.loss("softmax"), np.ones((2, 5)), y[:, :5], 1.0, 1.0)
     assert isinstance(small, CoupledEnergy)
+
+
+@pytest.mark.parametrize("name", ["squared", "huber"])
+def test_targets_that_are_zero_need_no_neuron(name: str) -> None:
+    """Searches at a dual point of zero divided by zero."""
+    base = noisy(mfo.loss("huber"), 20, 3, 1.0)
+    problem = mfo.TwoLayerProblem(base.activation, mfo.loss(name), base.geometry, 0.0 * base.targets, 1.0, 1.0)
+    with np.errstate(divide="raise", invalid="raise"):
+        solution = mfo.solve(problem)
+    assert (solution.status, solution.energy, solution.measure.n_atoms) == (mfo.Status.SOLVED, 0.0, 0)
+
+
+@pytest.mark.parametrize("name", ["logistic", "huber", "squared_hinge", "softmax"])
+def test_large_and_small_penalties(name: str) -> None:
+    problem = noisy(mfo.loss(name), 20, 3, 1.0)
+    none = problem.loss.value(0.0 * problem.targets, problem.targets)
+    assert mfo.solve(problem.with_penalties(1e3, 1e3)).energy == pytest.approx(none, rel=1e-12)
+    small = mfo.solve(problem.with_penalties(1e-4, 1e-4), tolerance=1e-3, time_limit=20)
+    assert small.status is mfo.Status.SOLVED
+    assert small.energy < 0.01 * none
