@@ -170,7 +170,7 @@ def test_free_biases_are_solved_and_proved(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["logistic", "huber", "squared_hinge", "softmax"])
 def test_no_estimate_is_above_what_another_run_reaches(name: str) -> None:
     """Sliding told 6.7e-6 with softmax where a lower energy exists by 1.0e-5, and 1.9e-5 with Huber after 13 s."""
-    problem = noisy(mfo.loss(name), 100, 4, 0.3)
+    problem = noisy(mfo.loss(name), 60, 4, 0.3)
     assert pool.applies(problem, choose_carrier(problem.geometry, problem.activation))
     asked = ((1e-3, 0), (1e-5, 0), (1e-5, 1))
     runs = [mfo.solve(problem, tolerance=t, seed=s, time_limit=60) for t, s in asked]
@@ -180,7 +180,7 @@ def test_no_estimate_is_above_what_another_run_reaches(name: str) -> None:
         assert run.energy <= best * (1 + tolerance)
         assert run.stats["lower_estimate"] <= best * (1 + 0.1 * tolerance)
         assert problem.energy(run.measure) == pytest.approx(run.energy, rel=1e-8)
-    certificate = mfo.certify(problem, runs[1], time_limit=5.0)
+    certificate = mfo.certify(problem, runs[1], time_limit=2.0)
     assert certificate.lower_bound <= best * (1 + 1e-12)
 
 
