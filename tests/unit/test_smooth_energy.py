@@ -263,3 +263,17 @@ def test_large_and_small_penalties(name: str) -> None:
     small = mfo.solve(problem.with_penalties(1e-4, 1e-4), tolerance=1e-3, time_limit=20)
     assert small.status is mfo.Status.SOLVED
     assert small.energy < 0.01 * none
+
+
+@pytest.mark.parametrize("base", ["squared", "huber"])
+def test_a_free_output_bias_takes_any_offset(base: str) -> None:
+    """Its tiny penalty counted where targets are far from zero: gaps of 6e-5 at 1e4, 0.96 at 1e6, and runs six times as long as their limit."""
+    near = noisy(mfo.loss("huber"), 40, 3, 0.5)
+    loss = mfo.loss("output_bias", base=base, penalty=0.0)
+    energies = []
+    for offset in (0.0, 1e6):
+        problem = mfo.TwoLayerProblem(near.activation, loss, near.geometry, near.targets + offset, 0.5, 0.5)
+        solution = mfo.solve(problem, tolerance=1e-5, time_limit=30)
+        assert solution.status is mfo.Status.SOLVED
+        energies.append(solution.energy)
+    assert energies[1] == pytest.approx(energies[0], rel=2e-5)

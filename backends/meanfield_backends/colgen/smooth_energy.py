@@ -43,7 +43,8 @@ FREE = 1e-10
 class SmoothEnergy(MassEnergy):
     """E for a loss with second derivatives. ``fit`` of a trial is F, its ``factor`` that of the systems.
 
-    loss: without its output bias. constant: the feature (1 or 0, P) of that bias, see above. dual: Z of the last fit, where the next one begins.
+    loss: without its output bias. constant: the feature (1 or 0, P) of that bias, see above, and offset (d_Y, 1): a free
+    one is fitted beside the best bias of no atoms, which may be large. dual: Z of the last fit, where the next one begins.
     """
 
     loss: Loss
@@ -54,6 +55,7 @@ class SmoothEnergy(MassEnergy):
     l2: float
     threads: int
     constant: Array
+    offset: Array
     dual: Array
 
     @property
@@ -75,7 +77,7 @@ class SmoothEnergy(MassEnergy):
         coefficients, fit = self._begin(psi, kernel)
         here = self._value(coefficients, fit)
         for _ in range(STEPS):
-            gradient, roots = self.loss.gradient(fit, self.targets), self.roots(fit)
+            gradient, roots = self.gradient(fit), self.roots(fit)
             factor = self.factored(kernel, roots)
             # what is left of the conditions, not the new coefficients: these would lose digits where K is large
             left = coefficients + (gradient @ kernel.T if self.few else gradient)
@@ -89,7 +91,7 @@ class SmoothEnergy(MassEnergy):
             if t == 0.0:
                 break
             coefficients, fit, here = coefficients + t * step, fit + t * move, ahead
-        self.dual = -self.loss.gradient(fit, self.targets)
+        self.dual = -self.gradient(fit)
         return Trial(self.l1 * float(m.sum()) + here, factor, fit)
 
     def rows(self, m: Array) -> Array:
@@ -99,13 +101,17 @@ class SmoothEnergy(MassEnergy):
     def roots(self, fit: Array) -> Array:
         """C, or s of a sum over entries, at a fit."""
         assert isinstance(self.loss, SecondOrder)
-        roots = self.loss.curvature_roots(fit, self.targets)
+        roots = self.loss.curvature_roots(fit + self.offset, self.targets)
         assert roots is not None
         return roots
 
+    def gradient(self, fit: Array) -> Array:
+        """That of the loss (d_Y, P) at a fit."""
+        return self.loss.gradient(fit + self.offset, self.targets)
+
     def responses(self, fit: Array) -> Array:
         """q (d_Y, J) at a fit."""
-        return np.asarray(-0.5 * self.loss.gradient(fit, self.targets) @ self.features.T)
+        return np.asarray(-0.5 * self.gradient(fit) @ self.features.T)
 
     def _begin(self, psi: Array, kernel: Array) -> tuple[Array, Array]:
         """Coefficients and fit of the last Z at these masses, or zeros where these are better."""
@@ -116,9 +122,8 @@ class SmoothEnergy(MassEnergy):
 
     def _value(self, coefficients: Array, fit: Array) -> float:
         """The loss of a fit and the readouts' penalty."""
-        return self.loss.value(fit, self.targets) + 0.5 * float(
-            np.vdot(coefficients, coefficients if self.few else fit)
-        )
+        value = self.loss.value(fit + self.offset, self.targets)
+        return value + 0.5 * float(np.vdot(coefficients, coefficients if self.few else fit))
 
     def _search(
         self, coefficients: Array, fit: Array, step: Array, move: Array, here: float, slope: float
@@ -236,11 +241,13 @@ def smooth_energy(loss: Loss, features: Array, targets: Array, l1: float, l2: fl
     """E on atoms of cost 1 and these features (J, P), for a loss that is ``curved``."""
     zero, samples = np.zeros_like(targets), targets.shape[1]
     none, dual = loss.value(zero, targets), -loss.gradient(zero, targets)
-    constant = np.zeros((0, samples))
+    constant, offset = np.zeros((0, samples)), np.zeros((targets.shape[0], 1))
     if isinstance(loss, OutputBias):
+        if loss.penalty == 0.0:
+            offset = loss.bias(zero, targets)[:, None]
         penalty = max(loss.penalty, FREE * samples * loss.curvature())
         loss, constant = loss.base, np.full((1, samples), 1.0 / math.sqrt(2.0 * penalty))
     assert isinstance(loss, SecondOrder)
     roots = loss.curvature_roots(zero, targets)
     kind = CoupledEnergy if roots is not None and roots.ndim == 3 else EntrywiseEnergy
-    return kind(loss, features, targets, none, l1, l2, threads, constant, dual)
+    return kind(loss, features, targets, none, l1, l2, threads, constant, offset, dual)
