@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 import meanfield_opt as mfo
 from meanfield_backends.colgen import newton, pool
 from meanfield_backends.colgen.carrier import choose_carrier
+from meanfield_backends.colgen.glide import by_samples
 from meanfield_backends.colgen.masses import energy_of, interior_point
 from meanfield_backends.colgen.memory import comparable
 from meanfield_backends.colgen.smooth_energy import CoupledEnergy, curved, smooth_energy
+from meanfield_opt.losses.huber import Huber
 
 Array = NDArray[np.float64]
 
@@ -277,3 +279,16 @@ def test_a_free_output_bias_takes_any_offset(base: str) -> None:
         assert solution.status is mfo.Status.SOLVED
         energies.append(solution.energy)
     assert energies[1] == pytest.approx(energies[0], rel=2e-5)
+
+
+def test_only_losses_that_are_sums_over_samples_are_cut_into_tiles() -> None:
+    """A class of the user's may hold something for each sample, as weights do."""
+
+    class Own(Huber):
+        pass
+
+    bare = [mfo.loss(name) for name in ("squared", "logistic", "huber", "squared_hinge", "softmax")]
+    assert all(by_samples(ell) for ell in bare)
+    assert by_samples(mfo.loss("weighted", base="huber", output_weights=(1.0, 2.0)))
+    for ell in (mfo.loss("weighted", base="logistic", sample_weights=(1.0, 2.0)), mfo.loss("output_bias"), Own()):
+        assert not by_samples(ell)

@@ -13,7 +13,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from meanfield_opt.losses.output_bias import OutputBias
+from meanfield_opt.loss import Loss
+from meanfield_opt.losses.hinge import SquaredHinge
+from meanfield_opt.losses.huber import Huber
+from meanfield_opt.losses.softmax import Softmax
 from meanfield_opt.losses.weighted import Weighted
 from meanfield_opt.problem import TwoLayerProblem
 from meanfield_opt.threads import share
@@ -26,6 +29,16 @@ from .sweep import ENTRIES, slopes
 Array = NDArray[np.float64]
 
 LOGGER = logging.getLogger(__name__)
+
+
+def by_samples(loss: Loss) -> bool:
+    """Whether some samples' outputs and targets tell their part of the loss: promised (``entrywise``), or known of it.
+
+    Weights on samples and an output bias belong to all at once; of a user's own class that promises nothing the same is assumed.
+    """
+    if isinstance(loss, Weighted):
+        return loss.sample_weights is None and by_samples(loss.base)
+    return loss.entrywise or type(loss) in (Huber, SquaredHinge, Softmax)
 
 
 def glide(
@@ -56,10 +69,8 @@ def glide(
     # tiles of samples, as many for any number of threads: the loss is a sum over samples, so that a tile is done while it is in the cache
     pairs = -(-count * rows.shape[0] // (2 * ENTRIES))
     tile = -(-rows.shape[0] // (2 * pairs))
-    if isinstance(problem.loss, OutputBias) or (
-        isinstance(problem.loss, Weighted) and problem.loss.sample_weights is not None
-    ):
-        tile = rows.shape[0]  # a bias and such weights belong to all samples at once
+    if not by_samples(problem.loss):
+        tile = rows.shape[0]
 
     def objective(flat: Array) -> tuple[float, Array]:
         x, v = flat[: count * n].reshape(count, n), flat[count * n :].reshape(count, -1)
