@@ -66,3 +66,10 @@ def test_the_commands_of_the_readme_are_there() -> None:
             for command in re.findall(r"meanfield-opt ([a-z]+)\b", code):
                 if command != "certificate":  # the name of the file format
                     assert f" {command} " in known, f"{page}: meanfield-opt {command}"
+
+
+def test_installs_from_the_checkout_do_not_hide_each_other() -> None:
+    """Kernels that an ordinary install had compiled stayed in site-packages, and hid the editable install of the test line in the same environment."""
+    installs = re.findall(r"pip install [^&`\n]*?\.(?:\[[a-z,]+\])?['\"]?(?=[ `\n])", (ROOT / "README.md").read_text())
+    assert len(installs) == 3
+    assert all(" -e " in line for line in installs)
