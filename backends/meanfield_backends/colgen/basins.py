@@ -29,11 +29,8 @@ def different(x: Array, limit: int, angle: float, lengths: Array) -> Array:
 
     if x.shape[0] == 0:
         return x
-    unit = unit_rows(x @ lengths)
     most = 1.0 - max(1e-11, 0.5 * angle * angle)
-    # rows that are close are close in every coordinate: the one that varies most is compared first
-    key = np.ascontiguousarray(unit[:, int(np.argmax(unit.std(axis=0)))])
-    chosen = apart(unit, np.argsort(key), key, most, np.sqrt(2.0 * (1.0 - most)) + 1e-12, limit)
+    chosen = apart(unit_rows(x @ lengths), most, limit)
     return unit_rows(x[chosen])
 
 
@@ -46,8 +43,9 @@ def ranked(parts: list[tuple[Array, Array]]) -> tuple[Array, Array]:
 
 def unlike(x: Array, met: Array, lengths: Array) -> NDArray[np.bool_]:
     """Whether the weights x (N, n) are not where any of ``met`` (M, n) is, within an angle of 0.02; lengths: see ``different``."""
-    near = (unit_rows(x @ lengths) @ unit_rows(met @ lengths).T).max(axis=1, initial=-1.0)
-    return np.asarray(near < 1.0 - 2e-4)
+    from .apart import away  # compiled on first use
+
+    return away(unit_rows(x @ lengths), unit_rows(met @ lengths), 1.0 - 2e-4)
 
 
 def memorable(carrier: Carrier, x: Array, level: Array, most: int) -> Array:

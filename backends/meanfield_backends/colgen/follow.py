@@ -20,11 +20,11 @@ from .ascent import sharpen
 from .basins import MOST_BASINS, different, memorable, ranked
 from .bound import lower_estimate, relative_gap
 from .carrier import Carrier
+from .look import roundings
 from .pool import master, master_accuracy, worth
-from .pricing import roundings
 from .search import evening, levels_at
 from .state import State, Stopwatch
-from .work import masters_a_search
+from .work import in_use, masters_a_search
 
 Array = NDArray[np.float64]
 
@@ -33,11 +33,11 @@ LOGGER = logging.getLogger(__name__)
 #: masters in a row, at most; together they may cost as much as this many searches
 STEPS, SEARCHES = 4, 2.0
 #: level above which a basin may come up in the next masters, and how many are followed
-NEAR, MOST_FOLLOWED = 0.93, 200
+NEAR, MOST_FOLLOWED, FOLLOWED = 0.93, 200, 1.0
 #: how far below 1 the levels reach, at least, of basins followed after the first master
 LEAST = 0.01
 #: columns added at once
-MOST_NEW = 100
+MOST_NEW, NEW = 100, 0.5
 #: share of the tolerance, and of the gap of the search before, to which known basins are settled
 SETTLED, SHARE = 0.3, 0.05
 
@@ -62,11 +62,13 @@ def follow(
     state.settled = math.inf
     wanted = max(SETTLED * options.tolerance, SHARE * gap)
     bar, here = NEAR, gap
+    used = in_use(state.column_masses)
+    most_followed, most_new = max(MOST_FOLLOWED, int(FOLLOWED * used)), max(MOST_NEW, int(NEW * used))
     for _ in range(int(min(steps, SEARCHES * masters_a_search(problem, carrier, state.column_masses)))):
         known = state.columns if state.basins is None else np.vstack([state.columns, state.basins])
         level = levels_at(problem, carrier, state.dual, known)
         order = np.argsort(-level, kind="stable")
-        most = MOST_FOLLOWED if here < 0.02 else MOST_FOLLOWED // 3
+        most = most_followed if here < 0.02 else most_followed // 3
         near = different(known[order[level[order] > bar]], most, float(np.clip(here, 1e-2, 0.05)), lengths)
         if near.shape[0] == 0 or watch.over():
             return
@@ -81,7 +83,7 @@ def follow(
             state.settled = here
             return
         bar = max(NEAR, 1.0 - max(LEAST, 3.0 * here))  # levels move by about as much as they are violated
-        new = different(x[level > 1.0 + worth(carrier, here, options.tolerance)], MOST_NEW, min(0.05, here), lengths)
+        new = different(x[level > 1.0 + worth(carrier, here, options.tolerance)], most_new, min(0.05, here), lengths)
         if not master(
             problem, carrier, state, new, master_accuracy(problem, carrier, state, here, options.tolerance), here
         ):

@@ -33,14 +33,14 @@ from .search import Found, evening, spread
 from .slide import Particles, slide
 from .smooth_energy import curved
 from .state import State, Stopwatch, first_state
-from .work import UNEVEN, masters_a_search
+from .work import UNEVEN, in_use, masters_a_search
 from .working import FEW, MANY, working_master
 
 Array = NDArray[np.float64]
 
 MOST_DIMENSIONS, MOST_SAMPLES = 100, 20_000
 #: columns kept after a master; those it uses are always kept
-MOST_COLUMNS = 400
+MOST_COLUMNS, KEPT = 400, 2.0
 #: entries of the features of the columns kept in many dimensions, where a master costs little for columns without mass
 MOST_ENTRIES = 8_000_000
 #: and as many at the least, even where a master is dear: with fewer it forgets what the search finds
@@ -232,7 +232,9 @@ def master(problem: TwoLayerProblem, carrier: Carrier, state: State, new: Array,
     slack = centre.slacks / problem.lambda1
     heavy = share > slack  # complementary: one of them tends to zero
     rank = np.where(heavy, -share, slack)
-    most = MOST_COLUMNS if carrier.dimension <= SLIDING else max(MOST_WIDE, MOST_ENTRIES // problem.n_samples)
+    most = max(MOST_COLUMNS, int(KEPT * in_use(centre.masses)))
+    if carrier.dimension > SLIDING:
+        most = max(MOST_WIDE, MOST_ENTRIES // problem.n_samples)
     keep = np.argsort(rank, kind="stable")[: max(most, int(heavy.sum()))]
     keep = keep[rank[keep] < SLACK]
     state.columns, state.column_masses = x[keep], centre.masses[keep]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +16,13 @@ from numpy.typing import NDArray
 from meanfield_opt.losses.squared import Squared
 from meanfield_opt.problem import TwoLayerProblem
 
-from .ascent import ascend, sharpen, unit_rows
+from .ascent import unit_rows
 from .basins import MOST_BASINS, different, memorable, ranked, unlike
-from .bound import lower_estimate, relative_gap
 from .carrier import Carrier
-from .search import Found, evening, levels_at, spread
+from .look import BATCH, EPSILONS, FINE, YIELD, Look
+from .search import Found, levels_at
 from .state import State
-from .work import UNEVEN, WORK, fresh_starts, master_work, start_work, steps_of
+from .work import WORK, fresh_starts, in_use, master_work, start_work
 
 Array = NDArray[np.float64]
 
@@ -35,11 +34,6 @@ MOST_SHARP = 512
 MOST_NEW = 600
 #: relative gap above which maxima need not be exact
 FAR = 0.1
-#: levels below which a start is given up after so many steps. On teachers of ten inputs they halve the steps; of the starts that end above 0.985
-#: nine in ten are kept
-FLOORS = ((14, 0.65), (19, 0.8), (24, 0.9), (30, 0.95), (39, 0.97))
-#: level below which the end of an ascent is not made exact
-HOPE = 0.97
 #: sizes of groups of further starts in one search: while each meets at least so many new violated maxima (this share of those known, once
 #: starts have cost as much as masters do), and all together no more
 MORE, FEW, SHARE, ENOUGH = (0.25, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0), 4, 0.05, 300
@@ -50,95 +44,12 @@ BRIEF = 8
 #: starts of a search to believe in, beside its usual ones, in units of these: with the squared loss, and with others, whose dual points rest on
 #: few samples. Of 24 claims each, held against 60,000 starts, 2 and 7 failed with 3, 2 and 2 with 16, for a fifth and a quarter more time
 CONFIRM, CONFIRM_MORE = 3, 16
-#: ends of ascents made exact together, best first, and the share of new violated ones below which the rest is left
-BATCH, YIELD = 64, 0.03
-#: roundings of kinks, one after the other; the finest one that maxima are worth, beside the gap
-EPSILONS, FINE = (1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8), 1e-4
-
-
-@dataclass
-class _Look:
-    """One search at one dual point. bar: violations below it are not worth looking for. exact: ends made exact in one go, at most.
-
-    x (N, n) and level (N,): what was found, best first. tried: where Newton's method has begun or ended.
-    """
-
-    problem: TwoLayerProblem
-    carrier: Carrier
-    state: State
-    rng: np.random.Generator
-    watch: Callable[[], bool]
-    tolerance: float
-    bar: float
-    exact: int
-    x: Array
-    level: Array
-    tried: list[Array] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.evener, self.lengths = evening(self.carrier.geometry)
-        self.rows = self.carrier.patterns(np.eye(self.carrier.dimension)).T
-        self.dual, self.steps = self.state.dual, steps_of(self.carrier)
-        self.uneven = spread(self.carrier.geometry) > UNEVEN
-
-    def levels(self, x: Array) -> Array:
-        return levels_at(self.problem, self.carrier, self.dual, x)
-
-    def maxima(self, x: Array) -> Array:
-        """Where first-order ascent ends, best first, no two alike."""
-        threads = self.state.threads
-        climbed, level = ascend(self.problem, self.rows, self.dual, x, self.steps, FLOORS, self.watch, threads)
-        return different(climbed[np.argsort(-level, kind="stable")][: 4 * MOST_BASINS], MOST_BASINS, 1e-2, self.lengths)
-
-    def unmet(self, x: Array) -> Array:
-        """Those that are hopeful and not where others are or were that have been made exact."""
-        x = x[self.levels(x) > HOPE]
-        return x[unlike(x, np.vstack([x[:0], *self.tried]), self.lengths)]
-
-    def violated(self) -> Array:
-        return different(self.x[self.level > 1.0], MOST_BASINS, 1e-2, self.lengths)
-
-    def sharpen(self, x: Array, epsilons: tuple[float, ...]) -> Array:
-        return sharpen(self.problem, self.rows, self.dual, x, epsilons, self.state.threads)
-
-    def best_sharpened(self, x: Array, old: Array, least: float) -> list[Array]:
-        """The starts x (best first) made exact as long as in each batch at least so many lead to violations that are not in ``old``."""
-        ends, done = [], 0
-        while done < min(x.shape[0], self.exact) and not self.watch():
-            ends.append(self.sharpen(x[done : done + BATCH], self.roundings(1)))
-            done += BATCH
-            new = ends[-1][self.levels(ends[-1]) > 1.0 + self.bar]
-            # where one input counts far more than others, maxima that matter look alike
-            if np.count_nonzero(self.uneven | unlike(new, old, self.lengths)) < least:
-                break
-            old = np.vstack([old, new])
-        self.tried += [x[:done], *ends]
-        return ends
-
-    def add(self, parts: list[Array]) -> None:
-        self.x, self.level = ranked([(self.x, self.level), *((x, self.levels(x)) for x in parts)])
-
-    def roundings(self, first: int) -> tuple[float, ...]:
-        return roundings(self.carrier, first, self.tolerance)
-
-    def bearable(self) -> bool:
-        """Whether what was found leaves the gap within the tolerance."""
-        lower = lower_estimate(self.problem, self.dual, float(self.level[0]))
-        return relative_gap(self.state.energy, lower) <= self.tolerance
-
-    def random(self, count: int) -> Array:
-        """Random weights, every other one such that patterns vary alike in all directions."""
-        x = self.rng.standard_normal((count, self.evener.shape[0]))
-        x[::2] = x[::2] @ self.evener
-        return x
-
-    def near(self, x: Array, count: int, decades: tuple[float, float]) -> Array:
-        """Random neighbours of the weights x, at distances of 10 to these powers measured on patterns of length 1."""
-        if x.shape[0] == 0:
-            return x
-        base = unit_rows(x[self.rng.integers(x.shape[0], size=count)] @ self.lengths)
-        noise = unit_rows(self.rng.standard_normal(base.shape)) * 10.0 ** self.rng.uniform(*decades, (count, 1))
-        return np.asarray((base + noise) @ self.evener)
+#: what a search costs at least once it has met a violation, in units of the master on the columns in use, where a cycle takes two or three masters and
+#: known basins made exact: a single rare basin a cycle is a poor bargain
+CYCLE = 4.0
+#: roundings for columns in use, in a search that would confirm. Where several kinks meet, maxima may lie within 1e-4 of each other and rounding by as much
+#: leads from one to another. Of 24 claims of 1e-5 (P = 60, d_X = 4, lambda 0.3 and 0.1) 2 failed without them, and none with them
+NARROW = (1e-5, 1e-6, 1e-8)
 
 
 def price(
@@ -165,26 +76,29 @@ def price(
     settled = math.isfinite(state.settled) and state.basins is not None
     if settled:  # what is left are basins that nobody knows: it has to be seen how far they reach
         gap = max(state.settled, UNKNOWN * gap)
-    none = (np.zeros((0, n)), np.zeros(0))
-    look = _Look(problem, carrier, state, rng, watch, tolerance, max(0.02 * gap, 0.5 * tolerance), exact, *none)
+    look = Look(problem, carrier, state, rng, watch, tolerance, max(0.02 * gap, 0.5 * tolerance), exact)
     active = _active(problem, carrier, state)
     # without columns the dual point is that of the zero measure: all that matters is whether that is optimal
     some = wide if state.columns is not None else max(starts, wide // BRIEF)
     sure = _first(look, active, starts, some, gap, settled, confirm)
     sure = _more(look, active, wide, gap, sure)
     most = int(min(MOST_BASINS, max(WORK / start_work(problem, carrier), starts)))
-    state.basins = memorable(carrier, look.x, look.level, most)
-    return Found(look.x, look.level, look.x[:0], sure)
+    x, level = ranked(look.met)
+    state.basins = memorable(carrier, x, level, most)
+    return Found(x, level, x[:0], sure)
 
 
-def _first(look: _Look, active: Array, starts: int, wide: int, gap: float, settled: bool, confirm: bool) -> bool:
+def _first(look: Look, active: Array, starts: int, wide: int, gap: float, settled: bool, confirm: bool) -> bool:
     """The first starts, random ones and about what is known; whether what they meet leaves the gap within the tolerance."""
     state, rng, dual, outputs = look.state, look.rng, look.dual, look.problem.n_outputs
     aimed = rng.standard_normal((wide // 8 + 8, outputs))
     aimed[: 2 * outputs] = np.vstack([np.eye(outputs), -np.eye(outputs)])
-    known = active if state.basins is None else np.vstack([active, state.basins])
+    basins = active[:0] if state.basins is None else state.basins
+    known = np.vstack(
+        [active, state.particles.x, basins]
+    )  # atoms may be of an earlier master, their columns dropped since
     near = look.near(active, wide // 8, (-1.5, 0.0))
-    across = _across(look.carrier, known[active.shape[0] :][: max(8, wide // 32)])
+    across = _across(look.carrier, basins[: max(8, wide // 32)])
     first = [known[: 0 if settled else None], look.random(wide), look.carrier.pull(aimed @ dual), near, across]
     apart = look.maxima(np.vstack(first))
     state.starts += sum(x.shape[0] for x in first)
@@ -208,22 +122,26 @@ def _first(look: _Look, active: Array, starts: int, wide: int, gap: float, settl
             parts.append(look.sharpen(x, epsilons))
             look.tried += [x, parts[-1]]
     look.add(parts)
+    if look.bearable():
+        look.add([look.sharpen(active, tuple(eps for eps in NARROW if eps >= FINE * look.tolerance))])
+        look.tried.append(look.met[-1][0])
     if look.bearable() and not confirm:  # what was left because little came of it may refute the gap
         look.add(look.best_sharpened(look.unmet(apart), look.violated(), 1))
     return look.bearable()
 
 
-def _more(look: _Look, active: Array, wide: int, gap: float, sure: bool) -> bool:
+def _more(look: Look, active: Array, wide: int, gap: float, sure: bool) -> bool:
     """Groups of further starts. sure: they are to confirm; otherwise they go on while they meet enough. Whether the gap was confirmed."""
     problem, carrier, state = look.problem, look.carrier, look.state
     columns = MOST_NEW + (0 if state.columns is None else state.columns.shape[0])
     master, cost = master_work(problem, columns), start_work(problem, carrier)
     met, spent = 0, 0.0
+    cycle = CYCLE * master_work(problem, 0 if state.column_masses is None else in_use(state.column_masses))
     confirm = (CONFIRM if isinstance(problem.loss, Squared) else CONFIRM_MORE) * wide * state.trust / state.thrift
     for size in _sizes(max(state.starts // 2, int(confirm)) if sure else 0, wide) if sure or gap <= FAR else ():
         # a master takes no more columns; what else is violated shows at the next dual point
         full = not sure and look.violated()[:MOST_NEW].shape[0] == MOST_NEW
-        if look.watch() or full or (sure and not look.bearable()):
+        if look.watch() or full or (sure and not look.bearable() and spent >= cycle):
             break
         # the more starts, the more of the small basins; they may cost as much as a few masters
         part = int(size * wide)
@@ -235,21 +153,14 @@ def _more(look: _Look, active: Array, wide: int, gap: float, sure: bool) -> bool
         new = different(new[look.levels(new) > 1.0 + look.bar], MOST_BASINS, 1e-2, look.lengths)
         news = int(np.count_nonzero(unlike(new, old, look.lengths)))
         look.add([ends, *sharp])
-        top, count = look.level[0], starts.shape[0]
+        top, count = look.top(), starts.shape[0]
         LOGGER.debug("%d further starts: %d new violated maxima beside %d, top %.6f", count, news, old.shape[0], top)
         state.starts += count
         met, spent = met + news, spent + 0.5 * cost * count
         few_news = news < SHARE * old.shape[0] and spent > master
-        if not sure and (news < FEW * max(1.0, size) or few_news or met > ENOUGH):
+        if not sure and spent >= cycle and (news < FEW * max(1.0, size) or few_news or met > ENOUGH):
             break
     return sure and look.bearable() and not look.watch()
-
-
-def roundings(carrier: Carrier, first: int, gap: float) -> tuple[float, ...]:
-    """Roundings of kinks from this one on, as fine as maxima need to be at this gap; all of them on uneven inputs."""
-    if spread(carrier.geometry) > UNEVEN:
-        return EPSILONS[first:]
-    return tuple(eps for eps in EPSILONS[first:] if eps >= FINE * gap) or EPSILONS[first : first + 1]
 
 
 def _sizes(wanted: int, wide: int) -> Iterator[float]:

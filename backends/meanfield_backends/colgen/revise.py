@@ -20,9 +20,9 @@ from .ascent import sharpen
 from .basins import different, unlike
 from .bound import lower_estimate
 from .carrier import choose_carrier
+from .look import roundings
 from .memory import comparable
 from .pool import REMEMBERED, SLIDING
-from .pricing import roundings
 from .search import evening, levels_at
 from .sweep import reached
 

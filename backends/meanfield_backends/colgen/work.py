@@ -42,9 +42,13 @@ def fresh_starts(problem: TwoLayerProblem, carrier: Carrier, starts: int) -> int
     return int(min(starts * max(1.0, 3.0 * carrier.dimension), max(WORK / start_work(problem, carrier), starts)))
 
 
+def in_use(masses: Array) -> int:
+    """How many columns carry mass that counts."""
+    return int((masses > 1e-4 * float(masses.sum())).sum())
+
+
 def masters_a_search(problem: TwoLayerProblem, carrier: Carrier, masses: Array) -> float:
     """How many masters on the columns that carry mass cost as much as a search; none where inputs of uneven scales make each one delicate."""
     if spread(carrier.geometry) > UNEVEN:
         return 0.0
-    heavy = int((masses > 1e-4 * float(masses.sum())).sum())
-    return start_work(problem, carrier) * fresh_starts(problem, carrier, STARTS) / master_work(problem, heavy)
+    return start_work(problem, carrier) * fresh_starts(problem, carrier, STARTS) / master_work(problem, in_use(masses))

@@ -1,0 +1,131 @@
+"""One search at one dual point: starts, where ascents from them end, the best of these made exact, what they are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meanfield_opt.problem import TwoLayerProblem
+
+from .ascent import ascend, sharpen, unit_rows
+from .basins import MOST_BASINS, different, ranked, unlike
+from .bound import lower_estimate, relative_gap
+from .carrier import Carrier
+from .search import evening, levels_at, spread
+from .state import State
+from .work import UNEVEN, steps_of
+
+Array = NDArray[np.float64]
+
+#: levels below which a start is given up after so many steps. On teachers of ten inputs they halve the steps; of the starts that end above 0.985
+#: nine in ten are kept
+FLOORS = ((14, 0.65), (19, 0.8), (24, 0.9), (30, 0.95), (39, 0.97))
+#: level below which the end of an ascent is not made exact
+HOPE = 0.97
+#: ends of ascents made exact together, best first, and the share of new violated ones below which the rest is left
+BATCH, YIELD = 64, 0.03
+#: roundings of kinks, one after the other; the finest one that maxima are worth, beside the gap
+EPSILONS, FINE = (1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8), 1e-4
+
+
+@dataclass
+class Look:
+    """One search at one dual point. bar: violations below it are not worth looking for. exact: ends made exact in one go, at most.
+
+    met: weights (N, n) and levels (N,) found, part by part; high: the violated ones. tried: where Newton's method has begun or ended.
+    """
+
+    problem: TwoLayerProblem
+    carrier: Carrier
+    state: State
+    rng: np.random.Generator
+    watch: Callable[[], bool]
+    tolerance: float
+    bar: float
+    exact: int
+    met: list[tuple[Array, Array]] = field(default_factory=list)
+    high: list[tuple[Array, Array]] = field(default_factory=list)
+    tried: list[Array] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.evener, self.lengths = evening(self.carrier.geometry)
+        self.rows = self.carrier.patterns(np.eye(self.carrier.dimension)).T
+        self.dual, self.steps = self.state.dual, steps_of(self.carrier)
+        self.uneven = spread(self.carrier.geometry) > UNEVEN
+
+    def levels(self, x: Array) -> Array:
+        return levels_at(self.problem, self.carrier, self.dual, x)
+
+    def maxima(self, x: Array) -> Array:
+        """Where first-order ascent ends, best first, no two alike."""
+        threads = self.state.threads
+        climbed, level = ascend(self.problem, self.rows, self.dual, x, self.steps, FLOORS, self.watch, threads)
+        return different(climbed[np.argsort(-level, kind="stable")][: 4 * MOST_BASINS], MOST_BASINS, 1e-2, self.lengths)
+
+    def unmet(self, x: Array) -> Array:
+        """Those that are hopeful and not where others are or were that have been made exact."""
+        x = x[self.levels(x) > HOPE]
+        return x[unlike(x, np.vstack([x[:0], *self.tried]), self.lengths)]
+
+    def violated(self) -> Array:
+        """The violated maxima, best first, no two alike."""
+        return different(ranked(self.high)[0], MOST_BASINS, 1e-2, self.lengths)
+
+    def top(self) -> float:
+        """The highest level met."""
+        return max(float(np.fmax.reduce(level, initial=0.0)) for _, level in self.met)  # NaN is above no other
+
+    def sharpen(self, x: Array, epsilons: tuple[float, ...]) -> Array:
+        return sharpen(self.problem, self.rows, self.dual, x, epsilons, self.state.threads)
+
+    def best_sharpened(self, x: Array, old: Array, least: float) -> list[Array]:
+        """The starts x (best first) made exact as long as in each batch at least so many lead to violations that are not in ``old``."""
+        ends, done = [], 0
+        while done < min(x.shape[0], self.exact) and not self.watch():
+            ends.append(self.sharpen(x[done : done + BATCH], self.roundings(1)))
+            done += BATCH
+            new = ends[-1][self.levels(ends[-1]) > 1.0 + self.bar]
+            # where one input counts far more than others, maxima that matter look alike
+            if np.count_nonzero(self.uneven | unlike(new, old, self.lengths)) < least:
+                break
+            old = np.vstack([old, new])
+        self.tried += [x[:done], *ends]
+        return ends
+
+    def add(self, parts: list[Array]) -> None:
+        for x in parts:
+            level = self.levels(x)
+            self.met.append((x, level))
+            self.high.append((x[level > 1.0], level[level > 1.0]))
+
+    def roundings(self, first: int) -> tuple[float, ...]:
+        return roundings(self.carrier, first, self.tolerance)
+
+    def bearable(self) -> bool:
+        """Whether what was found leaves the gap within the tolerance."""
+        lower = lower_estimate(self.problem, self.dual, self.top())
+        return relative_gap(self.state.energy, lower) <= self.tolerance
+
+    def random(self, count: int) -> Array:
+        """Random weights, every other one such that patterns vary alike in all directions."""
+        x = self.rng.standard_normal((count, self.evener.shape[0]))
+        x[::2] = x[::2] @ self.evener
+        return x
+
+    def near(self, x: Array, count: int, decades: tuple[float, float]) -> Array:
+        """Random neighbours of the weights x, at distances of 10 to these powers measured on patterns of length 1."""
+        if x.shape[0] == 0:
+            return x
+        base = unit_rows(x[self.rng.integers(x.shape[0], size=count)] @ self.lengths)
+        noise = unit_rows(self.rng.standard_normal(base.shape)) * 10.0 ** self.rng.uniform(*decades, (count, 1))
+        return np.asarray((base + noise) @ self.evener)
+
+
+def roundings(carrier: Carrier, first: int, gap: float) -> tuple[float, ...]:
+    """Roundings of kinks from this one on, as fine as maxima need to be at this gap; all of them on uneven inputs."""
+    if spread(carrier.geometry) > UNEVEN:
+        return EPSILONS[first:]
+    return tuple(eps for eps in EPSILONS[first:] if eps >= FINE * gap) or EPSILONS[first : first + 1]
