@@ -92,10 +92,7 @@ class Backend(ABC):
 
 
 class Remembering(Backend):
-    """A backend that takes the option ``memory``, a dict that it fills and reads again when the same data come under other penalties.
-
-    Its entry "last" tells that no later penalty's searches will judge the claim: it has to stand by itself.
-    """
+    """A backend that takes the option ``memory``, a dict that it fills and reads again when the same data come under other penalties."""
 
     @abstractmethod
     def reconsider(

@@ -44,10 +44,10 @@ def test_a_search_keeps_count_of_what_it_has_met() -> None:
     look, state = a_look(problem)
     parts = [look.maxima(look.random(40)), look.random(7), np.full((1, look.carrier.dimension), np.nan)]
     look.add(parts[:1])
-    first = look.top()
+    first = look.top
     look.add(parts[1:])  # a level that is no number is above no other
     every = levels_at(problem, look.carrier, state.dual, np.vstack(parts))
-    assert look.top() == np.nanmax(every) >= first
+    assert look.top == np.nanmax(every) >= first
     violated = look.violated()
     assert 0 < violated.shape[0] <= int((every > 1.0).sum())
     assert (np.diff(look.levels(violated)) <= 1e-9).all()
@@ -83,3 +83,23 @@ def test_weights_that_are_no_numbers_are_near_nothing_and_break_nothing() -> Non
     assert not away(unit, unit[1:2], 0.99)[1]
     assert apart(unit[:0], 0.99, 3).size == 0
     assert away(unit[1:2], unit[:0], 0.99).all()
+
+
+@pytest.mark.parametrize(("inputs", "targets"), [(1e-30, 1e-30), (1e-30, 1e30), (1e30, 1e-12), (1.0, 1e30)])
+def test_the_first_slides_bear_data_of_any_size(inputs: float, targets: float) -> None:
+    """They run in single precision, whose range such numbers leave."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((40, 3)), rng.standard_normal((40, 2))
+    scale = inputs * targets
+    plain = mfo.problems.dataset(x, y, lambda1=0.5, lambda2=0.5, bias=False)
+    large = mfo.problems.dataset(inputs * x, targets * y, lambda1=0.5 * scale, lambda2=0.5 * scale, bias=False)
+    expected = mfo.solve(plain, tolerance=1e-4).energy
+    solution = mfo.solve(large, tolerance=1e-4)
+    assert solution.status is mfo.Status.SOLVED
+    assert solution.energy / targets**2 == pytest.approx(expected, rel=2e-4)
+
+
+def test_a_path_of_one_start_a_search_ends() -> None:
+    """A share of one start was none, so that groups of no starts never made up what a confirmation wants."""
+    solutions = mfo.path(teacher(0, 0.3), [6.0, 5.5], tolerance=1e-2, starts=1, time_limit=20.0)
+    assert all(solution.stats["seconds"] < 15.0 for solution in solutions)

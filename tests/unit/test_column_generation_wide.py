@@ -253,7 +253,7 @@ def test_after_the_time_limit_atoms_of_large_data_stay_as_the_last_master_left_t
     assert finished(True).count >= finished(False).count
 
 
-def test_a_path_makes_fewer_starts_between_its_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_makes_fewer_starts_after_its_first_penalty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Paths of 64 inputs cost as much as ten solves from scratch."""
     problem, made, exact = instance(), list[tuple[float, int]](), wide.starts
 
@@ -270,6 +270,5 @@ def test_a_path_makes_fewer_starts_between_its_ends(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(wide, "starts", counted)
     monkeypatch.setattr(wide, "rounds", watched)
     mfo.path(problem, [16.0, 12.0, 8.0], tolerance=1e-2, threads=1, time_limit=30.0)
-    full, few, last = ({count for at, count in made if at == penalty} for penalty in (16.0, 12.0, 8.0))
-    assert full == last
-    assert max(few) <= 0.41 * min(full)
+    last, few, full = ({count for at, count in made if at == penalty} for penalty in (16.0, 12.0, 8.0))
+    assert max(few | last) <= 0.41 * min(full)

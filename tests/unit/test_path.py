@@ -98,7 +98,7 @@ def test_an_interruption_that_no_solve_caught_leaves_the_solutions_before_it(mon
 
     monkeypatch.setattr(column_generation, "check_size", interrupted)
     solutions = mfo.path(data(), [9.0, 7.0, 5.0], tolerance=1e-2)
-    assert [s.two_layer.lambda1 for s in solutions] == [9.0]
+    assert [s.two_layer.lambda1 for s in solutions] == [5.0]  # the smallest is the first
     calls[:] = [()]
     with pytest.raises(KeyboardInterrupt):
         mfo.path(data(), [9.0, 7.0], tolerance=1e-2)
@@ -175,10 +175,8 @@ def test_a_memory_that_lacks_something_is_not_used_and_one_of_other_targets_save
     for other, thrift in ((near, pool.LEAST_THRIFT), (leaky, pool.MOST_THRIFT), (flipped, pool.MOST_THRIFT)):
         state = pool.recalled(other, carrier, None, memory, 1)
         assert state is not None
-        assert state.thrift == state.trust == thrift
-        last = pool.recalled(other, carrier, None, {**memory, "last": True}, 1)
-        assert last is not None
-        assert (last.thrift, last.trust) == (thrift, 1.0)
+        assert state.thrift == thrift
+        assert state.trust == min(1.0, pool.TRUST * thrift)
 
 
 def test_near_penalties_take_one_search_each() -> None:
@@ -189,7 +187,7 @@ def test_near_penalties_take_one_search_each() -> None:
     for seed in range(3):
         solutions = mfo.path(problem, list(np.geomspace(4.0, 2.0, 5)), tolerance=1e-3, seed=seed)
         assert all(solution.status is mfo.Status.SOLVED for solution in solutions)
-        rounds += sum(solution.stats["rounds"] for solution in solutions[1:])
+        rounds += sum(solution.stats["rounds"] for solution in solutions[:-1])
     # 12, were it not for confirming searches that meet a basin (14 here); two each would be 24
     assert rounds <= 17
 

@@ -62,22 +62,25 @@ class Hopeful(ColumnGeneration):
 
 @dataclass(frozen=True)
 class Listening(ColumnGeneration):
-    """Column generation that writes down which of its solves were told to be the last."""
+    """Column generation that writes down which penalties it was given."""
 
-    told: list[bool] = field(default_factory=list)
+    seen: list[float] = field(default_factory=list)
 
     def solve(self, problem: mfo.MeanFieldProblem, options: SolveOptions) -> mfo.Solution:
-        self.told.append(options.extra["memory"].get("last", False))
+        assert isinstance(problem, mfo.TwoLayerProblem)
+        self.seen.append(problem.lambda1 * problem.lambda2)
         return super().solve(problem, options)
 
 
-def test_only_the_last_penalty_stands_by_itself() -> None:
-    """One claim in ten of a logistic path was wrong by a factor of two to fifty, nearly always the last, which no later search judges."""
-    memory: dict[str, Any] = {}
+def test_penalties_are_solved_from_the_smallest_up_and_returned_in_the_order_given() -> None:
     listening = Listening()
-    mfo.path(data(), [4.0, 3.0, 2.0], listening, tolerance=TOLERANCE, memory=memory)
-    assert listening.told[:3] == [False, False, True]
-    assert "last" not in memory
+    given = [3.0, (2.0, 1.0), 4.0]
+    solutions = mfo.path(data(), given, listening, tolerance=1e-2)
+    assert listening.seen[:3] == [2.0, 9.0, 16.0]
+    assert [(s.two_layer.lambda1, s.two_layer.lambda2) for s in solutions] == [(3.0, 3.0), (2.0, 1.0), (4.0, 4.0)]
+    # a backend that remembers nothing takes them as they come
+    few = mfo.problems.dataset(np.eye(2), np.array([[1.0], [-1.0]]))
+    assert [s.two_layer.lambda1 for s in mfo.path(few, [0.5, 0.25], "clarabel", tolerance=1e-6)] == [0.5, 0.25]
 
 
 @pytest.mark.parametrize("inputs", [3, 20])
@@ -128,7 +131,7 @@ def test_memories_of_other_data_or_none_change_nothing() -> None:
 def test_a_path_solves_again_where_a_claim_was_refuted() -> None:
     problem, backend = data(), Hopeful()
     solutions = mfo.path(problem, [3.0, 2.0, 1.5], backend=backend, tolerance=TOLERANCE)
-    assert backend.seen == [3.0, 2.0, 1.5, 2.0]
+    assert backend.seen == [1.5, 2.0, 3.0, 2.0]
     assert [s.status for s in solutions] == [mfo.Status.SOLVED] * 3
     alone = mfo.solve(problem.with_penalties(2.0, 2.0), tolerance=1e-5)
     assert solutions[1].energy == pytest.approx(alone.energy, rel=2 * TOLERANCE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,6 +28,8 @@ MOST_REDUCED = 1000
 LONG = 2_500_000
 #: seconds after the limit in which steps that may be long are still begun
 GRACE = 3.0
+#: tolerance from which on atoms slide in single precision, and no further than to this share of what fewer of them may cost
+COARSE, ENOUGH = 1e-5, 0.5
 
 
 def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: float, watch: Stopwatch) -> None:
@@ -65,7 +69,7 @@ def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: 
         state.particles, state.energy = few, reached
     for angle in () if watch.over(GRACE) else (3e-2, 3e-3, 3e-4):
         steps, bound = 40 if tolerance < 1e-4 else 12, affordable(energy, state.lower, tolerance, 0.2)
-        if _sparser(problem, carrier, state, bound, steps, angle) or watch.over(GRACE):
+        if _sparser(problem, carrier, state, bound, steps, angle, tolerance >= COARSE) or watch.over(GRACE):
             return
 
 
@@ -95,16 +99,19 @@ def _merged(
     return atoms
 
 
-def _sparser(problem: TwoLayerProblem, carrier: Carrier, state: State, most: float, steps: int, angle: float) -> bool:
+def _sparser(
+    problem: TwoLayerProblem, carrier: Carrier, state: State, most: float, steps: int, angle: float, coarse: bool
+) -> bool:
     """Near atoms merged, dust dropped, the rest polished: taken where the energy stays at ``most`` or below, and whether it did."""
     few = merge(problem, carrier, prune(carrier, state.particles, 1e-4), angle)
     if few.count >= state.particles.count:
         return False
+    enough = state.energy + ENOUGH * (most - state.energy) if coarse else -math.inf
     if newton.applies(problem, carrier, few.count):
-        few = newton.polish(problem, carrier, few, first=1e-4, last=1e-12, steps=steps)
-    elif carrier.dimension > SLIDING:
+        few = newton.polish(problem, carrier, few, first=1e-4, last=1e-12, steps=steps, enough=enough)
+    elif carrier.dimension > SLIDING or coarse:
         rows = carrier.patterns(np.eye(carrier.dimension)).T
-        few = glide(problem, carrier, rows, few, eps=1e-4, iterations=200, threads=state.threads)
+        few = glide(problem, carrier, rows, few, eps=1e-4, iterations=200, enough=enough, threads=state.threads)
     else:
         few = slide(problem, carrier, few, eps=1e-4, iterations=200, tolerance=1e-9)
     features, cost = problem.features(carrier.patterns(few.x)), carrier.cost(few.x)

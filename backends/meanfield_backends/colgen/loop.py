@@ -109,7 +109,7 @@ def _rounds(
         sure = stalled > 0
         if pooled:
             sure = sure or state.settled <= options.tolerance
-            starts = int(settings.starts * state.thrift)
+            starts = max(1, int(settings.starts * state.thrift))
             found = pricing.price(problem, carrier, state, rng, starts, gap, watch.over, options.tolerance, sure)
             state.settled, sure = math.inf, found.sure
         else:

@@ -137,8 +137,9 @@ def polish(
     last: float,
     steps: int = 60,
     watch: Callable[[], bool] | None = None,
+    enough: float = -math.inf,
 ) -> Particles:
-    """Follow the smoothed minimiser from eps = ``first`` to ``last`` (relative to the typical preactivation)."""
+    """Follow the smoothed minimiser from eps = ``first`` to ``last`` (relative to the typical preactivation), until its energy is ``enough``."""
     particles = balanced(carrier, problem, particles)
     x, v = particles.x, particles.readouts.T.copy()
     if x.shape[0] == 0:
@@ -150,7 +151,7 @@ def polish(
     at = evaluate(problem, carrier, x, v, eps * typical)
     scale = problem.loss.value(np.zeros_like(problem.targets), problem.targets)
     for step in range(steps):
-        if watch is not None and watch():
+        if at.value <= enough or (watch is not None and watch()):
             break
         gx, gv = gradient(problem, carrier, at)
         g = np.concatenate([gx.ravel(), gv.ravel()])

@@ -23,6 +23,7 @@ from .ascent import unit_rows
 from .basins import MOST_BASINS, different
 from .carrier import Carrier, ThetaCarrier
 from .columns import chosen, features_of, lengths, outputs
+from .glide import glide
 from .improve import with_random
 from .masses import interior_point
 from .master import masses_of, master_energy
@@ -30,7 +31,7 @@ from .memory import comparable
 from .pricing import MOST_NEW
 from .reduce import merge, prune
 from .search import Found, evening, spread
-from .slide import Particles, slide
+from .slide import Particles
 from .smooth_energy import curved
 from .state import State, Stopwatch, first_state
 from .work import UNEVEN, in_use, masters_a_search
@@ -56,12 +57,14 @@ RECALLED, CHANGED = 0.15, 0.4
 #: the path as a whole. Teacher and d_X = 4, ten penalties: 126 claims with 0.3 held against 60,000 starts each; with 0.2 three of 42 did not,
 #: without that judgement one of 35 with 0.7
 THRIFT, LEAST_THRIFT, MOST_THRIFT = 0.3, 0.05, 1.0
+#: times these starts in the searches that confirm. With as many three of 120 claims on a path of the teacher failed against 40,000 starts
+TRUST = 2.0
 #: steps of a first slide, at most: atoms that the optimum keeps apart come together in longer ones
 SLIDE_STEPS = 100
 #: weights and bias above which atoms also slide every round: maxima are too costly to be exact (``wide``)
 SLIDING = 16
 #: masters that cost as much as a search, above which they run on working sets
-CHEAP = 0.5
+CHEAP = 1.5
 
 
 def applies(problem: TwoLayerProblem, carrier: Carrier) -> bool:
@@ -98,8 +101,11 @@ def begin(
                 np.zeros(moved.count),
             )
             return
+        rows = carrier.patterns(np.eye(carrier.dimension)).T
         for eps in (0.03, 0.01, 3e-3):
-            moved = slide(problem, carrier, moved, eps=eps, iterations=SLIDE_STEPS, tolerance=1e-8, watch=watch.over)
+            moved = glide(
+                problem, carrier, rows, moved, eps=eps, iterations=SLIDE_STEPS, watch=watch.over, threads=state.threads
+            )
             moved = merge(problem, carrier, prune(carrier, moved, 1e-6), min(0.02, eps))
             take(problem, carrier, state, moved, watch)
     add(carrier, state, problem, moved)
@@ -151,7 +157,7 @@ def recalled(
         state.dual = memory["dual"] * math.sqrt(problem.tau / known.tau)
         state.unknown = memory["unknown"]
     state.threads, state.thrift = threads, float(np.clip(THRIFT * change, LEAST_THRIFT, MOST_THRIFT))
-    state.trust = 1.0 if memory.get("last", False) else state.thrift
+    state.trust = min(1.0, TRUST * state.thrift)
     extra = np.zeros((0, carrier.dimension))
     if start is not None and start.neurons is not None and start.neurons.shape[1] == carrier.dimension:
         x = carrier.from_neurons(start.neurons)

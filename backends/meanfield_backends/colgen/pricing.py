@@ -47,6 +47,8 @@ CONFIRM, CONFIRM_MORE = 3, 16
 #: what a search costs at least once it has met a violation, in units of the master on the columns in use, where a cycle takes two or three masters and
 #: known basins made exact: a single rare basin a cycle is a poor bargain
 CYCLE = 4.0
+#: starts of a group that confirms, at least: beside their ascents a group costs as much as a few hundred
+GROUP = 2000
 #: roundings for columns in use, in a search that would confirm. Where several kinks meet, maxima may lie within 1e-4 of each other and rounding by as much
 #: leads from one to another. Of 24 claims of 1e-5 (P = 60, d_X = 4, lambda 0.3 and 0.1) 2 failed without them, and none with them
 NARROW = (1e-5, 1e-6, 1e-8)
@@ -111,7 +113,7 @@ def _first(look: Look, active: Array, starts: int, wide: int, gap: float, settle
         if settled:
             look.tried.append(known)
             least = 1 if confirm else YIELD * BATCH
-            parts += [known, *look.best_sharpened(look.unmet(apart), known, least)]
+            parts += [known, *look.best_sharpened(apart, known, least)]
         else:
             groups = [
                 (apart[: look.exact], look.roundings(1)),
@@ -126,7 +128,7 @@ def _first(look: Look, active: Array, starts: int, wide: int, gap: float, settle
         look.add([look.sharpen(active, tuple(eps for eps in NARROW if eps >= FINE * look.tolerance))])
         look.tried.append(look.met[-1][0])
     if look.bearable() and not confirm:  # what was left because little came of it may refute the gap
-        look.add(look.best_sharpened(look.unmet(apart), look.violated(), 1))
+        look.add(look.best_sharpened(apart, look.violated(), 1))
     return look.bearable()
 
 
@@ -144,17 +146,17 @@ def _more(look: Look, active: Array, wide: int, gap: float, sure: bool) -> bool:
         if look.watch() or full or (sure and not look.bearable() and spent >= cycle):
             break
         # the more starts, the more of the small basins; they may cost as much as a few masters
-        part = int(size * wide)
-        again = carrier.pull(look.rng.standard_normal((part, problem.n_outputs)) @ look.dual)
-        starts = np.vstack([look.random(2 * part), again, look.near(active, part, (-1.0, 0.3))])
+        starts = look.varied(int(4.0 * size * wide), active)
         ends, old = look.maxima(starts), look.violated()
-        sharp = look.best_sharpened(look.unmet(ends), old, 1 if sure else YIELD * BATCH)
+        sharp = look.best_sharpened(ends, old, 1 if sure else YIELD * BATCH)
         new = np.vstack([ends[:0], *sharp])
         new = different(new[look.levels(new) > 1.0 + look.bar], MOST_BASINS, 1e-2, look.lengths)
         news = int(np.count_nonzero(unlike(new, old, look.lengths)))
         look.add([ends, *sharp])
-        top, count = look.top(), starts.shape[0]
-        LOGGER.debug("%d further starts: %d new violated maxima beside %d, top %.6f", count, news, old.shape[0], top)
+        count = starts.shape[0]
+        LOGGER.debug(
+            "%d further starts: %d new violated maxima beside %d, top %.6f", count, news, old.shape[0], look.top
+        )
         state.starts += count
         met, spent = met + news, spent + 0.5 * cost * count
         few_news = news < SHARE * old.shape[0] and spent > master
@@ -167,9 +169,10 @@ def _sizes(wanted: int, wide: int) -> Iterator[float]:
     """Sizes of groups of further starts, of four times ``wide`` starts each: ``MORE``, or so many that ``wanted`` are made."""
     if not wanted:
         yield from MORE
+    count = max(wide, GROUP)
     while wanted > 0:
-        yield 0.25
-        wanted -= wide
+        yield 0.25 * count / wide
+        wanted -= count
 
 
 def _across(carrier: Carrier, x: Array) -> Array:
