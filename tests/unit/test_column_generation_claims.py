@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import meanfield_opt as mfo
 from meanfield_backends.colgen.apart import apart, away
 from meanfield_backends.colgen.carrier import choose_carrier
-from meanfield_backends.colgen.look import Look
+from meanfield_backends.colgen.look import KINDS, Look
 from meanfield_backends.colgen.search import levels_at
 from meanfield_backends.colgen.state import State, first_state
 
@@ -103,3 +103,19 @@ def test_a_path_of_one_start_a_search_ends() -> None:
     """A share of one start was none, so that groups of no starts never made up what a confirmation wants."""
     solutions = mfo.path(teacher(0, 0.3), [6.0, 5.5], tolerance=1e-2, starts=1, time_limit=20.0)
     assert all(solution.stats["seconds"] < 15.0 for solution in solutions)
+
+
+def test_further_starts_are_of_all_kinds_as_far_as_there_is_something_to_begin_with() -> None:
+    look, state = a_look(teacher(0, 0.3))
+    nothing = np.zeros((0, look.carrier.dimension))
+    columns = look.random(7)
+    alone = look.varied(400, nothing)
+    assert alone.shape[0] == 400 - round(400 * KINDS[2])  # no columns, no neighbours of columns
+    assert look.varied(400, columns).shape == (400, look.carrier.dimension)
+    state.basins = 1e3 * np.eye(look.carrier.dimension)[:2]
+    starts = look.varied(400, columns)
+    assert np.isfinite(starts).all()
+    near = starts[-round(400 * (KINDS[3] + KINDS[4])) : -round(400 * KINDS[4])]
+    unit = near / np.linalg.norm(near, axis=1, keepdims=True)
+    assert (np.abs(unit[:, :2]).max(axis=1) > 0.7).mean() > 0.9
+    assert sum(KINDS) == pytest.approx(1.0)

@@ -17,8 +17,10 @@ from .masses import interior_point
 from .master import master_energy, solve_master
 from .pool import SLIDING, add, master
 from .reduce import caratheodory, merge, prune
+from .search import spread
 from .slide import Particles, slide
 from .state import State, Stopwatch
+from .work import UNEVEN
 
 Array = NDArray[np.float64]
 
@@ -28,7 +30,7 @@ MOST_REDUCED = 1000
 LONG = 2_500_000
 #: seconds after the limit in which steps that may be long are still begun
 GRACE = 3.0
-#: tolerance from which on atoms slide in single precision, and no further than to this share of what fewer of them may cost
+#: tolerance from which on atoms slide in single precision (not on inputs of uneven scales), and no further than to this share of what fewer of them may cost
 COARSE, ENOUGH = 1e-5, 0.5
 
 
@@ -67,9 +69,10 @@ def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: 
     reached = master_energy(problem, features[keep], cost[keep], few.readouts, few.masses)
     if reached <= most:
         state.particles, state.energy = few, reached
+    coarse = tolerance >= COARSE and spread(carrier.geometry) <= UNEVEN
     for angle in () if watch.over(GRACE) else (3e-2, 3e-3, 3e-4):
         steps, bound = 40 if tolerance < 1e-4 else 12, affordable(energy, state.lower, tolerance, 0.2)
-        if _sparser(problem, carrier, state, bound, steps, angle, tolerance >= COARSE) or watch.over(GRACE):
+        if _sparser(problem, carrier, state, bound, steps, angle, coarse) or watch.over(GRACE):
             return
 
 
