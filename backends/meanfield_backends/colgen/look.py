@@ -26,7 +26,7 @@ FLOORS = ((14, 0.65), (19, 0.8), (24, 0.9), (30, 0.95), (39, 0.97))
 #: what starts of groups are, in these shares: random ones, best responses to random directions of the dual point, neighbours of columns in use, neighbours
 #: of basins, parts of two basins added or taken away. At dual points of the teacher (lambda 0.1) with gaps of 1e-3 to 1e-2, 300,000 neighbours of basins met
 #: 21 of 55 unknown violated ones, as many of columns in use 16, parts of two 10 to 13, best responses 5, random ones 5
-KINDS = (0.35, 0.15, 0.1, 0.25, 0.15)
+KINDS = (0.25, 0.1, 0.1, 0.4, 0.15)
 #: level below which the end of an ascent is not made exact
 HOPE = 0.97
 #: ends of ascents made exact together, best first, and the share of new violated ones below which the rest is left
