@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from meanfield_opt.problem import TwoLayerProblem
 
 from .ascent import ascend, sharpen, unit_rows
-from .basins import MOST_BASINS, different, ranked, unlike
+from .basins import MOST_BASINS, different, memorable, ranked, unlike
 from .bound import lower_estimate, relative_gap
 from .carrier import Carrier
 from .search import evening, levels_at, spread
@@ -29,6 +29,8 @@ FLOORS = ((14, 0.65), (19, 0.8), (24, 0.9), (30, 0.95), (39, 0.97))
 KINDS = (0.25, 0.1, 0.1, 0.4, 0.15)
 #: level below which the end of an ascent is not made exact
 HOPE = 0.97
+#: starts looked up, and a quarter of the ends met, beyond which only those that are not alike are kept
+ROOM = 8192
 #: ends of ascents made exact together, best first, and the share of new violated ones below which the rest is left
 BATCH, YIELD = 64, 0.03
 #: roundings of kinks, one after the other; the finest one that maxima are worth, beside the gap
@@ -55,6 +57,7 @@ class Look:
     high: list[tuple[Array, Array]] = field(default_factory=list)
     tried: list[Array] = field(default_factory=list)
     top: float = 0.0
+    room: int = ROOM
 
     def __post_init__(self) -> None:
         self.evener, self.lengths = evening(self.carrier.geometry)
@@ -73,7 +76,11 @@ class Look:
 
     def violated(self) -> Array:
         """The violated maxima, best first, no two alike."""
-        return different(ranked(self.high)[0], MOST_BASINS, 1e-2, self.lengths)
+        x = different(ranked(self.high)[0], MOST_BASINS, 1e-2, self.lengths)
+        self.high = [
+            (x, self.levels(x))
+        ]  # searches that confirm take hundreds of groups, which meet the same again and again
+        return x
 
     def sharpen(self, x: Array, epsilons: tuple[float, ...]) -> Array:
         return sharpen(self.problem, self.rows, self.dual, x, epsilons, self.state.threads)
@@ -82,6 +89,9 @@ class Look:
         """Batches of the starts x (best first): those that are hopeful, and not where others are or were that have been made exact."""
         x, waiting = x[self.levels(x) > HOPE], x[:0]
         tried = np.vstack([waiting, *self.tried])
+        if tried.shape[0] > self.room:
+            tried = different(tried, tried.shape[0], 1e-2, self.lengths)
+            self.room = max(ROOM, 2 * tried.shape[0])
         self.tried = [tried]
         for begin in range(0, x.shape[0], 4 * BATCH):  # few batches are asked for
             part = x[begin : begin + 4 * BATCH]
@@ -115,6 +125,9 @@ class Look:
             self.top = max(self.top, float(np.fmax.reduce(level, initial=0.0)))  # NaN is above no other
             self.met.append((x, level))
             self.high.append((x[level > 1.0], level[level > 1.0]))
+        if sum(x.shape[0] for x, _ in self.met) > 4 * ROOM:
+            x = memorable(self.carrier, *ranked(self.met), MOST_BASINS)
+            self.met = [(x, self.levels(x))]
 
     def roundings(self, first: int) -> tuple[float, ...]:
         return roundings(self.carrier, first, self.tolerance)

@@ -57,9 +57,9 @@ RECALLED, CHANGED = 0.15, 0.4
 #: the path as a whole. Teacher and d_X = 4, ten penalties: 126 claims with 0.3 held against 60,000 starts each; with 0.2 three of 42 did not,
 #: without that judgement one of 35 with 0.7
 THRIFT, LEAST_THRIFT, MOST_THRIFT = 0.3, 0.05, 1.0
-#: times these starts in the searches that confirm, beside those of a single solve. With a fifth of them three of 120 claims on paths of the teacher failed
-#: against 40,000 starts, with so many none, and none of 220 on paths of other data and losses
-TRUST = 0.5
+#: share of these starts in searches that confirm, beside those of a single solve. With a quarter of it three of 120 claims on paths of the teacher failed
+#: against 40,000 starts, with about so many none
+TRUST = 0.75
 #: steps of a first slide, at most: atoms that the optimum keeps apart come together in longer ones
 SLIDE_STEPS = 100
 #: weights and bias above which atoms also slide every round: maxima are too costly to be exact (``wide``)

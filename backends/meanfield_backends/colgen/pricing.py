@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from meanfield_opt.losses.squared import Squared
 from meanfield_opt.problem import TwoLayerProblem
 
 from .ascent import unit_rows
@@ -40,9 +41,12 @@ MORE, FEW, SHARE, ENOUGH = (0.25, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0), 4, 0.05, 300
 UNKNOWN = 0.1
 #: divides the starts of a search at the zero measure
 BRIEF = 8
-#: starts of a search to believe in, beside its usual ones, in units of these. With 3 seven of 24 claims about other losses than the squared one failed against
-#: 60,000 starts, and one of a gap of 3e-6 for the teacher (lambda 5), where two basins that one of 60,000 random starts meets left 7e-4
-CONFIRM = 24
+#: starts of a search to believe in, beside its usual ones, in units of these: with the squared loss, and with others, whose dual points rest on few samples
+#: (of 24 claims seven failed against 60,000 starts with 3, two with 16). In more dimensions basins are rarer: at least their square over the third number,
+#: as one of a gap of 3e-6 for the teacher (ten inputs) was wrong by 7e-4 with 3 and with 16, where a search of 60,000 random starts meets one of two basins
+CONFIRM, CONFIRM_MORE, CROWDED = 3, 16, 5.0
+#: and half as many as all searches before it, but no more than so many
+MOST_STARTS = 1_000_000
 #: what a search costs at least once it has met a violation, in units of the master on the columns in use, where a cycle takes two or three masters and
 #: known basins made exact: a single rare basin a cycle is a poor bargain
 CYCLE = 4.0
@@ -138,8 +142,10 @@ def _more(look: Look, active: Array, wide: int, gap: float, sure: bool) -> bool:
     master, cost = master_work(problem, columns), start_work(problem, carrier)
     met, spent = 0, 0.0
     cycle = CYCLE * master_work(problem, 0 if state.column_masses is None else in_use(state.column_masses))
-    confirm = CONFIRM * wide * state.trust / state.thrift
-    for size in _sizes(max(state.starts // 2, int(confirm)) if sure else 0, wide) if sure or gap <= FAR else ():
+    confirm = max(CONFIRM if isinstance(problem.loss, Squared) else CONFIRM_MORE, carrier.dimension**2 / CROWDED)
+    confirm *= wide * state.trust / state.thrift
+    wanted = int(max(confirm, min(state.starts // 2, MOST_STARTS)))
+    for size in _sizes(wanted if sure else 0, wide) if sure or gap <= FAR else ():
         # a master takes no more columns; what else is violated shows at the next dual point
         full = not sure and look.violated()[:MOST_NEW].shape[0] == MOST_NEW
         if look.watch() or full or (sure and not look.bearable() and spent >= cycle):
