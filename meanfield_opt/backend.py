@@ -131,7 +131,8 @@ def solve(
 ) -> Solution:
     """Solve ``problem`` with a named backend; raises on failure, and never falls back on another solver.
 
-    tolerance: relative duality gap aimed at. time_limit: seconds. start: a measure to start from.
+    tolerance: relative duality gap aimed at. time_limit: seconds after which no new step is begun; the one at hand ends, and the
+    best so far is returned. start: a measure to start from.
     progress: called now and then with a ``Progress``. extra: options of that backend. An unpenalised hidden bias is
     solved for with a very small penalty (``free_bias``), and the solution taken back; its energy is the problem's own.
     """

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from meanfield_opt.problem import TwoLayerProblem
 
 from . import newton
-from .bound import affordable
+from .bound import affordable, relative_gap
 from .carrier import Carrier
 from .glide import glide
 from .masses import interior_point
@@ -28,8 +28,10 @@ Array = NDArray[np.float64]
 MOST_REDUCED = 1000
 #: entries of the features of the atoms beyond which these are left as they are after the time limit
 LONG = 2_500_000
-#: seconds after the limit in which steps that may be long are still begun
-GRACE = 3.0
+#: seconds after the limit in which steps that may be long are still begun: at most, at least, and this share of the limit
+GRACE, LEAST_GRACE, GRACE_SHARE = 3.0, 1.0, 0.1
+#: accuracy of the last master, relative to the tolerance, and to the gap where that was not reached
+EXACT, FAR = 1e-3, 1e-4
 #: tolerance from which on atoms slide in single precision (not on inputs of uneven scales), and no further than to this share of what fewer of them may cost
 COARSE, ENOUGH = 1e-5, 0.5
 
@@ -45,10 +47,18 @@ def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: 
     if watch.over() and state.particles.count * problem.n_samples > LONG:
         return
     dual, before, energy = state.dual, state.particles, state.energy
-    most = affordable(energy, state.lower, tolerance, 0.05)
-    add(carrier, state, problem, before)
-    state.energy = most
-    done = master(problem, carrier, state, state.columns[:0], 1e-3 * tolerance, tolerance)
+    most, gap = affordable(energy, state.lower, tolerance, 0.05), relative_gap(energy, state.lower)
+    grace = min(GRACE, LEAST_GRACE + GRACE_SHARE * watch.limit)
+    late = (
+        watch.over() and carrier.dimension > SLIDING
+    )  # the round that ended with the limit has ended with a master, which is dear
+    if not late:
+        add(carrier, state, problem, before)
+        state.energy = most
+    accuracy = max(
+        EXACT * tolerance, FAR * min(gap, 1.0)
+    )  # more is wasted where the energy is that far from the optimum
+    done = not late and master(problem, carrier, state, state.columns[:0], accuracy, accuracy / EXACT)
     state.dual = dual
     if not done or state.particles is before:
         state.energy = energy
@@ -58,7 +68,7 @@ def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: 
     # the smallest, which together are too little to matter at the tolerance
     little = np.cumsum(weight[order]) <= 5e-3 * tolerance * float(weight.sum())
     atoms = atoms.take(np.sort(order[~little]))
-    if not watch.over(GRACE):
+    if not watch.over(grace):
         atoms = _merged(problem, carrier, atoms, most, tolerance, state.threads)
     if atoms.count > MOST_REDUCED:
         return
@@ -70,9 +80,9 @@ def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: 
     if reached <= most:
         state.particles, state.energy = few, reached
     coarse = tolerance >= COARSE and spread(carrier.geometry) <= UNEVEN
-    for angle in () if watch.over(GRACE) else (3e-2, 3e-3, 3e-4):
+    for angle in () if watch.over(grace) else (3e-2, 3e-3, 3e-4):
         steps, bound = 40 if tolerance < 1e-4 else 12, affordable(energy, state.lower, tolerance, 0.2)
-        if _sparser(problem, carrier, state, bound, steps, angle, coarse) or watch.over(GRACE):
+        if _sparser(problem, carrier, state, bound, steps, angle, coarse) or watch.over(grace):
             return
 
 
