@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import meanfield_opt as mfo
+from meanfield_backends.colgen import pool
+from meanfield_backends.colgen.basins import copied
 
 
 def data() -> mfo.TwoLayerProblem:
@@ -215,3 +219,32 @@ def test_low_basins_are_remembered_only_where_they_are_far_apart(seed: int, most
     cosine = unit[low] @ unit[low].T - np.eye(int(low.sum()))
     assert level[index].min() > LOW
     assert cosine.max(initial=-1.0) <= 1.0 - 0.4 * 0.1**2
+
+
+def test_memories_hold_each_column_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred close penalties took 102 s instead of 13: columns that are copies share their mass, and all of them stayed."""
+    rng = np.random.default_rng(0)
+    problem = mfo.problems.dataset(rng.standard_normal((60, 4)), rng.standard_normal((60, 2)))
+
+    def copies() -> int:
+        memory: dict[str, Any] = {}
+        for penalty in np.geomspace(1.0, 1.6, 5):
+            mfo.solve(problem.with_penalties(penalty, penalty), tolerance=1e-3, memory=memory, threads=1)
+        unit = memory["columns"] / np.linalg.norm(memory["columns"], axis=1, keepdims=True)
+        return int(np.count_nonzero(np.triu(unit @ unit.T > 1.0 - 1e-14, 1)))
+
+    assert copies() == 0
+    monkeypatch.setattr(pool, "copied", lambda x, met, lengths: np.zeros(x.shape[0], dtype=bool))
+    assert copies() > 100
+
+
+@given(st.integers(0, 10_000))
+def test_copies_are_told_whatever_their_length(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    count, n = int(rng.integers(1, 8)), int(rng.integers(2, 6))
+    x, lengths = rng.standard_normal((count, n)), np.diag(10.0 ** rng.uniform(-4, 4, n))
+    chosen = rng.random(count) < 0.5
+    scaled = x[chosen] * 10.0 ** rng.uniform(-6, 6, (int(chosen.sum()), 1))
+    np.testing.assert_array_equal(copied(x, scaled, lengths), chosen)
+    assert not copied(x, x[:0], lengths).any()
+    assert copied(x[:0], x, lengths).shape == (0,)

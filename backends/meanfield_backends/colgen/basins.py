@@ -48,6 +48,13 @@ def unlike(x: Array, met: Array, lengths: Array) -> NDArray[np.bool_]:
     return away(unit_rows(x @ lengths), unit_rows(met @ lengths), 1.0 - 2e-4)
 
 
+def copied(x: Array, met: Array, lengths: Array, angle: float = 0.0) -> NDArray[np.bool_]:
+    """Whether the weights x (N, n) are also among ``met`` (M, n), up to rounding, scale and ``angle``; lengths: see ``different``."""
+    from .apart import away  # compiled on first use
+
+    return ~away(unit_rows(x @ lengths), unit_rows(met @ lengths), 1.0 - max(4e-15, 0.5 * angle * angle))
+
+
 def memorable(carrier: Carrier, x: Array, level: Array, most: int) -> Array:
     """Up to ``most`` of the weights x, best first, to begin with at other dual points: of those that are not high only such as are far apart.
 

@@ -20,7 +20,7 @@ from meanfield_opt.solution import Status
 
 from . import pool
 from .ascent import ascend, unit_rows
-from .basins import different
+from .basins import copied, different
 from .bound import lower_estimate, relative_gap
 from .carrier import Carrier
 from .glide import glide
@@ -50,6 +50,8 @@ ASCENT, EXACT, BEST, SHORT = 60, 150, 64, 60
 BRIEF, MOVED = 30, 5
 #: columns added a round, basins remembered
 MOST_NEW, MOST_BASINS = 500, 5000
+#: angle, beside the gap, within which a maximum is a column that there is: known columns are climbed from, most of them by nothing
+COPY = 0.01
 #: levels below which basins are not remembered, and the angle (of patterns) within which two are one
 LOW, SAME = 0.9, 0.05
 #: angle from those known beyond which a violated basin is new; fresh starts come in so many groups at most, until so many new ones are met
@@ -140,6 +142,7 @@ def rounds(
         new = different(found.x[found.level > 1.0 + 0.01 * gap], MOST_NEW, min(0.05, gap), run.lengths)
         assert state.columns is not None
         assert state.column_masses is not None
+        new = new[~copied(new, state.columns, run.lengths, COPY * gap)]
         state.columns = np.vstack([state.columns, new])
         state.column_masses = np.concatenate([state.column_masses, np.zeros(new.shape[0])])
         if moved is not None:
