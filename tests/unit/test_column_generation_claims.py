@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import meanfield_opt as mfo
+from meanfield_backends.colgen import look as look_module
 from meanfield_backends.colgen.apart import apart, away
+from meanfield_backends.colgen.basins import ranked
 from meanfield_backends.colgen.carrier import choose_carrier
 from meanfield_backends.colgen.look import KINDS, Look
 from meanfield_backends.colgen.search import levels_at
@@ -52,6 +54,17 @@ def test_a_search_keeps_count_of_what_it_has_met() -> None:
     assert 0 < violated.shape[0] <= int((every > 1.0).sum())
     assert (np.diff(look.levels(violated)) <= 1e-9).all()
     assert not look.bearable()
+
+
+@pytest.mark.parametrize("size", [0.05, 0.3, 1.0])
+def test_a_long_search_tells_the_highest_level_however_low(monkeypatch: pytest.MonkeyPatch, size: float) -> None:
+    """Ends below half the feasible level were all forgotten after some ten thousand: then the search told of none, and its estimate was too high."""
+    monkeypatch.setattr(look_module, "ROOM", 16)
+    look, state = a_look(teacher(0, 0.3))
+    x = look.random(100)
+    look.dual = size * state.dual / np.sqrt(look.levels(x).max())
+    look.add([x[:60], x[60:]])
+    assert ranked(look.met)[1][0] == pytest.approx(look.top) == pytest.approx(size**2)
 
 
 @settings(deadline=None, max_examples=60)

@@ -9,7 +9,7 @@ import pytest
 from many_weights import instance
 
 import meanfield_opt as mfo
-from meanfield_backends.colgen import ending, pool
+from meanfield_backends.colgen import ending, pool, wide
 from meanfield_backends.colgen.bound import relative_gap
 from meanfield_backends.colgen.carrier import choose_carrier
 from meanfield_backends.colgen.loop import to_measure
@@ -58,6 +58,26 @@ def test_with_many_weights_the_round_that_ended_with_the_limit_has_had_its_maste
 ) -> None:
     assert finished(monkeypatch, 20, 1e-3, 0.0) == []
     assert len(finished(monkeypatch, 4, 1e-3, 0.0)) == 1
+
+
+@pytest.mark.parametrize("gap", [math.inf, math.nan, 1e3])
+def test_where_the_gap_is_infinite_new_maxima_are_no_copies(monkeypatch: pytest.MonkeyPatch, gap: float) -> None:
+    """Within an infinite angle everything is a copy: a round without a finite estimate threw all that it had found away."""
+    angles, exact, told = list[float](), wide.copied, wide._estimate
+
+    def watched(x: Any, met: Any, lengths: Any, angle: float) -> Any:
+        angles.append(angle)
+        return exact(x, met, lengths, angle)
+
+    def lost(*rest: Any) -> float:
+        told(*rest)
+        return gap
+
+    monkeypatch.setattr(wide, "copied", watched)
+    monkeypatch.setattr(wide, "_estimate", lost)
+    mfo.solve(instance(), tolerance=1e-2, max_iterations=2, threads=1)
+    assert len(angles) >= 1
+    assert max(angles) <= 0.05 * wide.COPY
 
 
 def test_grace_is_a_share_of_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,15 +49,13 @@ def finish(problem: TwoLayerProblem, carrier: Carrier, state: State, tolerance: 
     dual, before, energy = state.dual, state.particles, state.energy
     most, gap = affordable(energy, state.lower, tolerance, 0.05), relative_gap(energy, state.lower)
     grace = min(GRACE, LEAST_GRACE + GRACE_SHARE * watch.limit)
-    late = (
-        watch.over() and carrier.dimension > SLIDING
-    )  # the round that ended with the limit has ended with a master, which is dear
+    # the round that ended with the limit has ended with a master, which is dear
+    late = watch.over() and carrier.dimension > SLIDING
     if not late:
         add(carrier, state, problem, before)
         state.energy = most
-    accuracy = max(
-        EXACT * tolerance, FAR * min(gap, 1.0)
-    )  # more is wasted where the energy is that far from the optimum
+    # more is wasted where the energy is that far from the optimum
+    accuracy = max(EXACT * tolerance, FAR * min(gap, 1.0))
     done = not late and master(problem, carrier, state, state.columns[:0], accuracy, accuracy / EXACT)
     state.dual = dual
     if not done or state.particles is before:

@@ -77,9 +77,8 @@ class Look:
     def violated(self) -> Array:
         """The violated maxima, best first, no two alike."""
         x = different(ranked(self.high)[0], MOST_BASINS, 1e-2, self.lengths)
-        self.high = [
-            (x, self.levels(x))
-        ]  # searches that confirm take hundreds of groups, which meet the same again and again
+        # searches that confirm take hundreds of groups, which meet the same again and again
+        self.high = [(x, self.levels(x))]
         return x
 
     def sharpen(self, x: Array, epsilons: tuple[float, ...]) -> Array:
@@ -126,7 +125,10 @@ class Look:
             self.met.append((x, level))
             self.high.append((x[level > 1.0], level[level > 1.0]))
         if sum(x.shape[0] for x, _ in self.met) > 4 * ROOM:
-            x = memorable(self.carrier, *ranked(self.met), MOST_BASINS)
+            best, level = ranked(self.met)
+            x = np.vstack(
+                [best[:1], memorable(self.carrier, best, level, MOST_BASINS)]
+            )  # the highest is told, however low
             self.met = [(x, self.levels(x))]
 
     def roundings(self, first: int) -> tuple[float, ...]:

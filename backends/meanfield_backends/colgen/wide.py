@@ -139,10 +139,11 @@ def rounds(
         ):
             return Status.INACCURATE
         moved = None if watch.over() else _slide(run, state, gap)
-        new = different(found.x[found.level > 1.0 + 0.01 * gap], MOST_NEW, min(0.05, gap), run.lengths)
+        near = min(0.05, gap)  # the gap may be infinite
+        new = different(found.x[found.level > 1.0 + 0.01 * gap], MOST_NEW, near, run.lengths)
         assert state.columns is not None
         assert state.column_masses is not None
-        new = new[~copied(new, state.columns, run.lengths, COPY * gap)]
+        new = new[~copied(new, state.columns, run.lengths, COPY * near)]
         state.columns = np.vstack([state.columns, new])
         state.column_masses = np.concatenate([state.column_masses, np.zeros(new.shape[0])])
         if moved is not None:
